@@ -1,0 +1,1 @@
+"""Annotations: label maps in, outlines that QuPath opens out, and back."""

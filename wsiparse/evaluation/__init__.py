@@ -1,0 +1,1 @@
+"""Evaluation: predictions held against references."""

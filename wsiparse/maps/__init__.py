@@ -1,0 +1,1 @@
+"""Maps: probabilities and label maps on disk, as OME-Zarr."""

@@ -1,0 +1,1 @@
+"""Models: tiles and text prompts in, probabilities out."""

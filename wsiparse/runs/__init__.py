@@ -1,0 +1,1 @@
+"""Runs: what a person asked for, and the steps that carry it out."""

@@ -1,0 +1,1 @@
+"""Slides: files in, pixels and tissue out."""

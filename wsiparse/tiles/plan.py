@@ -1,0 +1,98 @@
+"""The plan of a slide: which cores, gathered in which blocks. Arithmetic only.
+
+Each tile is trusted for its core, the tile less a margin on each side. Cores partition the canvas, so every pixel is
+predicted once, and a block owns the pixels of its cores alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from wsiparse.errors import PlanError
+from wsiparse.geometry import Grid, Region
+from wsiparse.slides.slide import Slide
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a canvas is cut: pure geometry, the same for every block of a pass."""
+
+    grid: Grid
+    """The canvas."""
+    tile: int
+    """Side of the square the model sees, in canvas pixels."""
+    overlap: int
+    """Shared width of neighbouring tiles; even."""
+    block_tiles: int
+    """Cores on each side of a block."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.tile or self.overlap % 2:
+            raise PlanError(
+                f"overlap {self.overlap} of tiles of {self.tile} pixels: expected an even number from 0 to below the "
+                "tile; change overlap"
+            )
+        if self.block_tiles < 1:
+            raise PlanError(f"blocks of {self.block_tiles} tiles a side: expected at least 1; change block_tiles")
+
+    @property
+    def margin(self) -> int:
+        """Width of the rim of a tile that is not kept."""
+        return self.overlap // 2
+
+    @property
+    def core(self) -> int:
+        """Side of the kept part of a tile."""
+        return self.tile - self.overlap
+
+    @property
+    def block(self) -> int:
+        """Side of a block in canvas pixels, which is the side of a shard."""
+        return self.core * self.block_tiles
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of blocks that cover the canvas."""
+        return -(-self.grid.height // self.block)
+
+    @property
+    def block_columns(self) -> int:
+        """Columns of blocks that cover the canvas."""
+        return -(-self.grid.width // self.block)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some cores of a square of the canvas: one batch, one task, one shard, one unit of resume."""
+
+    row: int
+    column: int
+    region: Region
+    """Canvas pixels that this block alone owns, clipped to the canvas."""
+    cores: tuple[Region, ...]
+    """The cores to predict, in canvas pixels, not clipped; those without tissue are left out."""
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The blocks of one slide at one working scale; bound to that slide."""
+
+    slide: Slide
+    tiling: Tiling
+    blocks: tuple[Block, ...]
+    """Blocks with tissue, row by row."""
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles the model will see."""
+        return sum(len(block.cores) for block in self.blocks)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of slide and cut; a canvas of another digest is never continued."""
+        cores = [[(core.x, core.y) for core in block.cores] for block in self.blocks]
+        slide = {**asdict(self.slide), "path": ""}  # a slide that was moved is still the same slide
+        text = json.dumps([slide, asdict(self.tiling), cores], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
