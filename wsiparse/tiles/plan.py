@@ -10,9 +10,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
+from wsiparse.slides.tissue import TissueMask
 
 
 @dataclass(frozen=True)
@@ -96,3 +100,37 @@ class TilePlan:
         slide = {**asdict(self.slide), "path": ""}  # a slide that was moved is still the same slide
         text = json.dumps([slide, asdict(self.tiling), cores], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+SNAP = 0.03
+"""A stored level within 3 % of the working mpp is used as it is: no resampling, and its own mpp is the canvas's."""
+
+
+def choose_grid(slide: Slide, mpp: float) -> Grid:
+    """The canvas of a slide for a working mpp: a stored level where one is close enough, else that exact mpp."""
+    near = min(slide.levels, key=lambda level: abs(level.mpp / mpp - 1))
+    return near if abs(near.mpp / mpp - 1) <= SNAP else slide.grid.at_mpp(mpp)
+
+
+def plan_tiles(slide: Slide, tiling: Tiling, tissue: TissueMask | None = None) -> TilePlan:
+    """Plan all cores of a canvas that touch tissue, or all of them where no tissue mask is given."""
+    rows, columns = -(-tiling.grid.height // tiling.core), -(-tiling.grid.width // tiling.core)
+    wanted = np.ones((rows, columns), bool) if tissue is None else _cores_with_tissue(tiling, tissue, rows, columns)
+    places = ((row, column) for row in range(tiling.block_rows) for column in range(tiling.block_columns))
+    blocks = (_make_block(tiling, wanted, row, column) for row, column in places)
+    return TilePlan(slide, tiling, tuple(block for block in blocks if block.cores))
+
+
+def _cores_with_tissue(tiling: Tiling, tissue: TissueMask, rows: int, columns: int) -> NDArray[np.bool_]:
+    core = tiling.core
+    regions = [Region(column * core, row * core, core, core) for row in range(rows) for column in range(columns)]
+    return tissue.covered(regions, tiling.grid).reshape(rows, columns)
+
+
+def _make_block(tiling: Tiling, wanted: NDArray[np.bool_], row: int, column: int) -> Block:
+    core, side = tiling.core, tiling.block_tiles
+    y, x = row * side, column * side
+    places = np.argwhere(wanted[y : y + side, x : x + side])
+    cores = tuple(Region(int(x + j) * core, int(y + i) * core, core, core) for i, j in places)
+    region = Region(column * tiling.block, row * tiling.block, tiling.block, tiling.block)
+    return Block(row, column, region.intersect(tiling.grid.region), cores)

@@ -1,0 +1,74 @@
+"""What a person may set for a run: one TOML file and the command line, validated once, frozen."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsiparse.errors import InputError
+
+
+class RunConfig(BaseModel):
+    """Settings of one run. What changes a result's bytes is told apart from what only changes its speed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "wsiparse-open-1"
+    """A shipped model's name, a weights file, or `package.module:factory` for a model of one's own."""
+    weights: str | None = None
+    """Weights file, for architectures that ship without (`biomedparse`)."""
+    targets: tuple[str, ...] = ()
+    """Names of targets to parse; empty parses everything the model knows."""
+    prompts: tuple[str, ...] = ()
+    """Text prompts, each resolved to a target."""
+    ontology: str | None = None
+    """TOML file of targets; the model's own list where none is given."""
+    overlap: int = Field(default=64, ge=0)
+    """Shared width of neighbouring tiles, in pixels; half of it is the margin that is not trusted."""
+    tissue: bool = True
+    """Leave out what shows no tissue; False parses the whole slide."""
+    simplify: float = Field(default=0.5, ge=0)
+    """Tolerance of outlines, in canvas pixels; 0 keeps every pixel edge."""
+    mpp: float | None = None
+    """µm per pixel of every slide whose manifest row gives none."""
+
+    block_tiles: int = Field(default=4, ge=1)
+    """Cores on each side of a block."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    cluster: str = "local"
+    """`serial`, `local`, or the address of a Dask scheduler."""
+    workers: int | None = Field(default=None, ge=1)
+    """Worker processes of a local cluster; None takes one for each accelerator, or threads where there is none."""
+    window: int = Field(default=4, ge=1)
+    """Blocks in flight for each worker."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Memory that may be used; None takes what the machine, its cgroup or the batch system leaves."""
+
+    @property
+    def result_settings(self) -> dict[str, Any]:
+        """The settings that decide what comes out; a run is only continued under the same."""
+        return self.model_dump(include={"overlap", "tissue", "simplify"})
+
+
+def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:
+    """The settings of a TOML file, with those of the command line above them; a wrong one is named in one line."""
+    settings = {**(_read_toml(Path(path)) if path else {}), **overrides}
+    try:
+        return RunConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, found = ".".join(str(part) for part in first["loc"]), first.get("input")
+        raise InputError(f"{path or 'command line'}: setting {where!r} is {found!r}: {first['msg']}") from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config {path}: {error.strerror}; expected a TOML file") from error
+    except ValueError as error:
+        raise InputError(f"config {path}: {error}; expected a TOML file") from error

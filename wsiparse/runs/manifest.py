@@ -1,0 +1,128 @@
+"""The manifest: which slides a run is about, and what is known of each."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from wsiparse.errors import InputError
+from wsiparse.files import write_whole
+from wsiparse.slides.open import SLIDE_SUFFIXES, is_slide_folder
+
+COLUMNS = ("id", "slide", "mpp", "reference", "targets")
+
+
+class ManifestRow(BaseModel):
+    """One slide of a cohort."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=120)
+    """Unique in the manifest and safe as a file name."""
+    slide: str
+    """Path of the slide; relative ones are relative to the manifest."""
+    mpp: float | None = Field(default=None, gt=0)
+    """µm per pixel of level 0; wins over what the file says."""
+    reference: str | None = None
+    """Path of the pathologist's labels."""
+    targets: tuple[str, ...] = ()
+    """Targets of this slide alone; empty takes the run's."""
+    extra: dict[str, str] = {}
+    """Any other columns, kept as they are."""
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(";") if part.strip()) if isinstance(value, str) else value
+
+
+def list_slides(sources: Sequence[str]) -> list[ManifestRow]:
+    """The slides that paths name: slide files, folders of slides and manifests (.csv), in that order, ids unique."""
+    rows = [row for source in sources for row in _rows_of(Path(source))]
+    if not rows:
+        raise InputError(
+            f"{' '.join(sources)}: no slide found; expected slide files, folders of slides or a CSV manifest"
+        )
+    return _unique_ids(rows)
+
+
+def _rows_of(source: Path) -> Iterable[ManifestRow]:
+    if source.suffix.lower() == ".csv":
+        return read_manifest(source)
+    if source.is_dir() and not is_slide_folder(source):
+        return [_row_of_file(path) for path in sorted(source.iterdir()) if path.suffix.lower() in SLIDE_SUFFIXES]
+    if not source.exists():
+        raise InputError(f"{source}: no such file; expected a slide, a folder of slides or a CSV manifest")
+    return [_row_of_file(source)]
+
+
+def _row_of_file(path: Path) -> ManifestRow:
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "slide"
+    return ManifestRow(id=safe[:100], slide=str(path.resolve()))
+
+
+def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
+    """Tell slides of one stem apart by a short hash of their path, so that none overwrites another."""
+    rows = list({row.slide: row for row in rows}.values())
+    times = Counter(row.id for row in rows)
+    return [row if times[row.id] == 1 else row.model_copy(update={"id": _hashed_id(row)}) for row in rows]
+
+
+def _hashed_id(row: ManifestRow) -> str:
+    return f"{row.id}-{hashlib.sha256(row.slide.encode()).hexdigest()[:6]}"
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """Read a CSV with a `slide` column and, as wanted, id, mpp, reference, targets (by ';') and any others."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            records, columns = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"manifest {path}: {error}; expected a CSV file with a 'slide' column") from error
+    if "slide" not in columns:
+        raise InputError(f"manifest {path}: columns {list(columns)}; expected one named 'slide'")
+    rows = [_parse_row(record, path, number) for number, record in enumerate(records, start=2)]
+    _refuse_twins(rows, path)
+    return rows
+
+
+def _refuse_twins(rows: list[ManifestRow], path: Path) -> None:
+    twins = [name for name, times in Counter(row.id for row in rows).items() if times > 1]
+    if twins:
+        raise InputError(f"manifest {path}: id {twins[0]!r} stands on several lines; give each slide its own id")
+
+
+def _parse_row(record: dict[str, Any], path: Path, number: int) -> ManifestRow:
+    known: dict[str, Any] = {column: record[column] for column in COLUMNS if record.get(column)}
+    extra = {key: value or "" for key, value in record.items() if key not in COLUMNS and key is not None}
+    if not known.get("slide"):
+        raise InputError(f"manifest {path}, line {number}: no slide given; fill the 'slide' column or delete the line")
+    for column in ("slide", "reference"):
+        if column in known:
+            known[column] = str((path.parent / known[column]).resolve())
+    known.setdefault("id", _row_of_file(Path(known["slide"])).id)
+    try:
+        return ManifestRow(**known, extra=extra)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = f"column {first['loc'][0]!r} is {first['input']!r}: {first['msg']}"
+        raise InputError(f"manifest {path}, line {number}: {message}") from error
+
+
+def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
+    """Write the rows as resolved, extra columns included, so that the file is a manifest again."""
+    extra = list(dict.fromkeys(key for row in rows for key in row.extra))
+    with write_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, *extra])
+        for row in rows:
+            known = [row.id, row.slide, row.mpp or "", row.reference or "", ";".join(row.targets)]
+            writer.writerow([*known, *(row.extra.get(key, "") for key in extra)])

@@ -1,0 +1,137 @@
+"""The run folder: what is done, what is left, and where it came from. State is files, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from wsiparse.errors import OutputError, RunError
+from wsiparse.files import read_json, write_json
+from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
+
+RECORDS = ("run.json", "slides.csv", "summary.csv", "evaluation.csv", "evaluation.json", "report.html")
+
+
+class State(StrEnum):
+    """Where a slide of a run stands."""
+
+    DONE = "done"
+    EMPTY = "empty"
+    """No tissue was found; nothing to parse."""
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """run.json: settings, versions, digests, command and machine."""
+        record: dict[str, Any] = read_json(self.path / "run.json")
+        return record
+
+    @property
+    def rows(self) -> list[ManifestRow]:
+        """The slides of the run, as resolved when it started."""
+        return read_manifest(self.path / "slides.csv")
+
+    def folder(self, slide_id: str) -> Path:
+        """Where everything of one slide stands."""
+        return self.path / slide_id
+
+    def state(self, slide_id: str) -> State:
+        """A slide's state, from its files alone."""
+        folder = self.folder(slide_id)
+        if (folder / "failed.json").exists():
+            return State.FAILED
+        if (folder / "summary.json").exists():
+            return State(read_json(folder / "summary.json")["state"])
+        return State.PENDING
+
+    def summary(self, slide_id: str) -> dict[str, Any]:
+        """What a finished slide says of itself: areas, counts, seconds."""
+        summary: dict[str, Any] = read_json(self.folder(slide_id) / "summary.json")
+        return summary
+
+    def failure(self, slide_id: str) -> dict[str, Any]:
+        """Why a slide failed: reason code, message, traceback."""
+        failure: dict[str, Any] = read_json(self.folder(slide_id) / "failed.json")
+        return failure
+
+
+def fingerprint_run(parts: dict[str, Any]) -> str:
+    """SHA-256 of everything that decides a run's bytes; a folder is only continued under the same."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def open_run(path: str | Path) -> Run:
+    """The run that lives in a folder."""
+    if not (Path(path) / "run.json").exists():
+        raise RunError(f"{path}: no run.json; expected the output folder of `wsiparse run`")
+    return Run(Path(path))
+
+
+def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], overwrite: bool) -> Run:
+    """Start a run in a folder, or continue the one that is there if its fingerprint is the same.
+
+    Slides that the folder already knows are kept beside the new ones. Raises RunError where the folder holds another
+    run or other files; `overwrite` removes the other run's results first, and nothing that is not a run's.
+    """
+    run = Run(path)
+    _make_folder(path)
+    if overwrite and (path / "run.json").exists():
+        _clear(run)
+    if (path / "run.json").exists():
+        _refuse_other(run, record["fingerprint"])
+        rows = _join_rows(run.rows, rows)
+    elif any(path.iterdir()):
+        raise RunError(f"{path}: the folder holds files but no run; choose an empty or new folder")
+    write_manifest(path / "slides.csv", rows)
+    write_json(path / "run.json", record)
+    return run
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror}; choose another output folder") from error
+
+
+def _clear(run: Run) -> None:
+    for row in run.rows:
+        shutil.rmtree(run.folder(row.id), ignore_errors=True)
+    for name in RECORDS:
+        (run.path / name).unlink(missing_ok=True)
+
+
+def _refuse_other(run: Run, fingerprint: str) -> None:
+    found = run.record["fingerprint"]
+    if found != fingerprint:
+        raise RunError(
+            f"{run.path}: holds a run made with another model, targets, settings or version ({found[:8]}, this command is "
+            f"{fingerprint[:8]}); choose another folder or start anew with --overwrite"
+        )
+
+
+def _join_rows(old: Sequence[ManifestRow], new: Sequence[ManifestRow]) -> list[ManifestRow]:
+    rows = {row.id: row for row in old}
+    for row in new:
+        if row.id in rows and rows[row.id].slide != row.slide:
+            raise RunError(
+                f"id {row.id!r} is {rows[row.id].slide} in this run and {row.slide} now; give one another id"
+            )
+        rows[row.id] = row
+    return list(rows.values())
