@@ -1,0 +1,153 @@
+"""The canvas: the probability maps of one pass on disk, as Zarr v3 uint8 [K, Y, X] with p = value / 255.
+
+One block is one shard with one writer, and a shard that is there is a block that is done: the store is the ledger from
+which a run is resumed. Blocks without tissue are never written and read as zeros.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.errors import GroupNotFoundError
+
+from wsiparse.errors import OutputError, RunError
+from wsiparse.geometry import Grid, Region
+from wsiparse.maps.metadata import describe_image
+from wsiparse.maps.shards import (
+    create_array,
+    find_shards,
+    read_pixels,
+    remove_partials,
+    report_unwritable,
+    write_shard,
+)
+from wsiparse.ontology import Target
+from wsiparse.tiles.plan import Block, Tiling
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where the probability maps of a pass lie and how they are cut; it pickles and holds nothing open."""
+
+    path: str
+    """The pass's group; its array "0" is the canvas at full size."""
+    digest: str
+    """Of the plan whose blocks are written here."""
+    tiling: Tiling
+    targets: tuple[Target, ...]
+    """One channel each, in this order."""
+
+    @property
+    def grid(self) -> Grid:
+        """The canvas as a raster over the slide."""
+        return self.tiling.grid
+
+    def level_path(self, level: int) -> Path:
+        """The Zarr array of a level."""
+        return Path(self.path, str(level))
+
+
+def create_canvas(
+    path: str | Path, digest: str, tiling: Tiling, targets: Sequence[Target], overwrite: bool = False
+) -> Canvas:
+    """Make the canvas of a plan, or take up the one that the same plan began.
+
+    Raises RunError where another plan's canvas, or anything else, lies at `path`; `overwrite` starts another canvas
+    anew. Call it while nobody writes to this canvas: leftovers of killed writers are removed.
+    """
+    canvas = Canvas(str(path), digest, tiling, tuple(targets))
+    if overwrite:
+        _remove_canvas(canvas)
+    if Path(path, "zarr.json").exists():
+        _check_same(canvas, open_canvas(path))
+        remove_partials(Path(path))
+    else:
+        _create_files(canvas)
+    return canvas
+
+
+def open_canvas(path: str | Path) -> Canvas:
+    """The canvas at `path`, as its attributes describe it."""
+    entry = read_attributes(path).get("wsiparse")
+    if not isinstance(entry, dict):
+        raise OutputError(f"{path}: a Zarr group without the attribute 'wsiparse'; expected a canvas of a run")
+    tiling = {**entry["tiling"], "grid": Grid(**entry["tiling"]["grid"])}
+    return Canvas(str(path), entry["plan_digest"], Tiling(**tiling), tuple(Target(**t) for t in entry["targets"]))
+
+
+def write_block(canvas: Canvas, block: Block, probabilities: NDArray[np.uint8]) -> None:
+    """Write a block's probabilities uint8 [K, h, w], h and w as its region is clipped; one put of one shard."""
+    write_shard(canvas.level_path(0), block.region, probabilities)
+
+
+def read_region(canvas: Canvas, region: Region, level: int = 0) -> NDArray[np.uint8]:
+    """Probabilities uint8 [K, h, w] of a region in pixels of a level; 0 beyond it and where no block was written."""
+    return read_pixels(canvas.level_path(level), region)
+
+
+def written_blocks(canvas: Canvas) -> set[tuple[int, int]]:
+    """Row and column of the blocks that are done."""
+    return find_shards(canvas.level_path(0))
+
+
+def write_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Write the metadata of a group at `path`, in one put; arrays below it stay."""
+    with report_unwritable(path):
+        if (path / "zarr.json").exists():
+            zarr.open_group(store=str(path), mode="r+").update_attributes(attributes)
+        else:
+            zarr.create_group(store=str(path), attributes=attributes)
+
+
+def read_attributes(path: str | Path) -> dict[str, Any]:
+    """The attributes of the group at `path`."""
+    try:
+        return dict(zarr.open_group(store=str(path), mode="r").attrs)
+    except (OSError, ValueError, GroupNotFoundError) as error:
+        raise OutputError(f"{path}: no readable Zarr group; expected a canvas of a run, run the slide first") from error
+
+
+def describe_canvas(canvas: Canvas) -> dict[str, Any]:
+    """The attribute `wsiparse`: how to turn values into probabilities, and what made them."""
+    return {
+        "scale": 1 / 255,
+        "plan_digest": canvas.digest,
+        "tiling": asdict(canvas.tiling),
+        "targets": [asdict(target) for target in canvas.targets],
+    }
+
+
+def _create_files(canvas: Canvas) -> None:
+    grid = canvas.grid
+    create_array(canvas.level_path(0), (len(canvas.targets), grid.height, grid.width), canvas.tiling.block, np.uint8)
+    # The group comes last: where it can be read, the canvas is whole.
+    ome = describe_image(Path(canvas.path).name, (grid,), canvas.targets)
+    write_group(Path(canvas.path), {"ome": ome, "wsiparse": describe_canvas(canvas)})
+
+
+def _remove_canvas(canvas: Canvas) -> None:
+    if Path(canvas.path, "zarr.json").exists():
+        open_canvas(canvas.path)  # refuses to delete what is not ours
+        with report_unwritable(Path(canvas.path)):
+            shutil.rmtree(canvas.path)
+
+
+def _check_same(canvas: Canvas, found: Canvas) -> None:
+    if found.digest != canvas.digest:
+        raise RunError(
+            f"{canvas.path} holds plan {found.digest[:8]}, expected {canvas.digest[:8]}; choose another output folder, "
+            "or say --overwrite to start anew"
+        )
+    if (found.tiling, found.targets) != (canvas.tiling, canvas.targets):
+        names = [target.name for target in found.targets]
+        raise RunError(
+            f"{canvas.path} holds other targets or tiles ({names}); choose another output folder, or say "
+            "--overwrite to start anew"
+        )

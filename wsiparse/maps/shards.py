@@ -1,0 +1,117 @@
+"""Shards of one Zarr array over a grid: written whole, found by their files, read where they are.
+
+A shard is the pixels of one block over all leading axes. zarr writes it under a temporary name and renames it, so its
+file is there when the block is done and not before. The last two axes of every array are y and x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from wsiparse.errors import OutputError
+from wsiparse.geometry import Region
+
+_AXES = ("c", "y", "x")
+
+
+def choose_chunk(block: int) -> int:
+    """Side of the inner chunks of shards of side `block`: its largest divisor of 256 to 640, else the least above."""
+    divisors = [side for side in range(256, block + 1) if block % side == 0]
+    return max((side for side in divisors if side <= 640), default=min(divisors, default=block))
+
+
+def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: type[np.generic]) -> None:
+    """Make an empty array [..., y, x] at `path`; what was there is lost."""
+    leading, chunk = shape[:-2], choose_chunk(block)
+    with report_unwritable(path):
+        zarr.create_array(
+            store=str(path),
+            shape=shape,
+            dtype=np.dtype(dtype),
+            shards=(*leading, block, block),
+            chunks=(*[1] * len(leading), chunk, chunk),
+            compressors=ZstdCodec(level=1),
+            fill_value=0,
+            dimension_names=_AXES[-len(shape) :],
+            overwrite=True,
+        )
+
+
+def write_shard(path: Path, region: Region, values: NDArray[Any]) -> None:
+    """Write the shard whose pixels, clipped to the array, are `region`; values [..., h, w]."""
+    array = _open_array(path, "r+")
+    block = array.shards[-1] if array.shards else 1
+    _check_shard(path, array, region, values)
+    with report_unwritable(path):
+        # zarr reads a shard back before it replaces it; one that a new run writes again must not matter.
+        shard_file(path, len(array.shape), region.y // block, region.x // block).unlink(missing_ok=True)
+        array[(..., *region.slices)] = values
+
+
+def read_pixels(path: Path, region: Region) -> NDArray[Any]:
+    """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
+    array = _open_array(path, "r")
+    inside = region.intersect(Region(0, 0, array.shape[-1], array.shape[-2]))
+    values = np.zeros((*array.shape[:-2], region.height, region.width), array.dtype)
+    if inside.area:
+        values[(..., *inside.shift(-region.x, -region.y).slices)] = _read_inside(path, array, inside)
+    return values
+
+
+def find_shards(path: Path) -> set[tuple[int, int]]:
+    """Row and column of every shard of the array, from the names of its files; empty files do not count."""
+    files = (file for file in (path / "c").rglob("*") if file.name.isdecimal() and file.is_file())
+    # A machine that lost power may keep the name of a file whose bytes never reached the disk.
+    return {(int(file.parent.name), int(file.name)) for file in files if file.stat().st_size}
+
+
+def shard_file(path: Path, axes: int, row: int, column: int) -> Path:
+    """Where the shard of a block lies, in an array of so many axes."""
+    return path.joinpath("c", *["0"] * (axes - 2), str(row), str(column))
+
+
+def remove_partials(path: Path) -> None:
+    """Delete what writers that were killed left behind; call it while nobody writes."""
+    with report_unwritable(path):
+        for file in path.rglob("*.partial"):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def report_unwritable(path: Path) -> Iterator[None]:
+    """Turn the system's complaint about a full disk or a missing permission into one line."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{path}: {error.strerror or error}; expected to write here, free the disk or choose another folder"
+        raise OutputError(text) from error
+
+
+def _open_array(path: Path, mode: Any) -> zarr.Array[Any]:
+    try:
+        return zarr.open_array(store=str(path), mode=mode)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: no readable Zarr array ({error}); run the slide again with --overwrite") from error
+
+
+def _check_shard(path: Path, array: zarr.Array[Any], region: Region, values: NDArray[Any]) -> None:
+    expected = (*array.shape[:-2], region.height, region.width)
+    if values.shape != expected or values.dtype != array.dtype:
+        raise OutputError(f"{path}: got {values.dtype} {values.shape}, expected {array.dtype} {expected} for {region}")
+
+
+def _read_inside(path: Path, array: zarr.Array[Any], region: Region) -> Any:
+    try:
+        return array[(..., *region.slices)]
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OutputError(
+            f"{path}: damaged shard in {region} ({error}); run the slide again with --overwrite"
+        ) from error
