@@ -1,0 +1,153 @@
+"""GeoJSON features as QuPath and laboratories write them: where they hide, what they outline, what they are called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import MultiPolygon, Polygon
+
+AREA = "Area µm^2"
+"""Measurement QuPath users know by this name."""
+PROBABILITY = "Mean probability"
+"""Measurement that carries `Annotation.probability`."""
+
+_GEOMETRIES = {"Polygon", "MultiPolygon", "GeometryCollection", "Point", "MultiPoint", "LineString", "MultiLineString"}
+_NOT_ANNOTATIONS = {"tile", "tmaCore", "root"}
+_QUADRANT_SEGMENTS = 64
+
+
+def find_features(document: Any) -> Iterator[dict[str, Any]]:
+    """Every feature of a parsed document in its order, children of QuPath's object hierarchy included.
+
+    A document is a FeatureCollection, a feature, a bare geometry, or an array of these; else ValueError.
+    """
+    stack = [document]
+    while stack:
+        entry = stack.pop()
+        stack.extend(reversed(_children(entry)))
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        if kind == "Feature":
+            yield entry
+        elif kind in _GEOMETRIES:
+            yield {"geometry": entry}
+
+
+def _children(entry: Any) -> list[Any]:
+    if isinstance(entry, list):
+        return entry
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    if kind == "FeatureCollection":
+        return _as_list(entry.get("features"), "features")
+    if kind == "Feature":
+        return _as_list(_properties(entry).get("childObjects", []), "childObjects")
+    if kind not in _GEOMETRIES:
+        raise ValueError(f"{'type ' + repr(kind) if isinstance(entry, dict) else repr(entry)[:40]} among the features")
+    return []
+
+
+def _as_list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is {type(value).__name__}, not an array")
+    return value
+
+
+def _properties(feature: dict[str, Any]) -> dict[str, Any]:
+    properties = feature.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def parse_class(feature: dict[str, Any]) -> str:
+    """The class name of a feature, QuPath's derived classes joined by `: `; empty where there is none."""
+    value = _properties(feature).get("classification")
+    if isinstance(value, str):
+        return value.strip()
+    if not isinstance(value, dict):
+        return ""
+    names = value.get("names") or [value.get("name") or ""]
+    return ": ".join(str(name) for name in names).strip()
+
+
+def parse_probability(feature: dict[str, Any]) -> float | None:
+    """The mean probability that this engine wrote among the measurements; None for what a person drew."""
+    measurements = _properties(feature).get("measurements")
+    if isinstance(measurements, list):  # QuPath before 0.4
+        measurements = {entry.get("name"): entry.get("value") for entry in measurements if isinstance(entry, dict)}
+    value = measurements.get(PROBABILITY) if isinstance(measurements, dict) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def parse_polygons(feature: dict[str, Any]) -> list[Polygon]:
+    """The outlines of a feature as drawn, not yet checked for validity; empty for points, lines and QuPath's tiles.
+
+    Raises ValueError for coordinates that are missing, not numbers or not finite.
+    """
+    properties = _properties(feature)
+    kind = properties.get("objectType") or properties.get("object_type")
+    geometry = feature.get("geometry")
+    if kind in _NOT_ANNOTATIONS or geometry is None:
+        return []
+    if not isinstance(geometry, dict):
+        raise ValueError(f"geometry is {type(geometry).__name__}, not an object")
+    polygons = _parse_geometry(geometry)
+    return [_ellipse(polygon) for polygon in polygons] if geometry.get("isEllipse") is True else polygons
+
+
+def _parse_geometry(geometry: dict[str, Any]) -> list[Polygon]:
+    kind = geometry.get("type")
+    if kind not in _GEOMETRIES:
+        raise ValueError(f"geometry of type {kind!r}")
+    if kind == "GeometryCollection":
+        members = [member for member in _as_list(geometry.get("geometries"), "geometries") if isinstance(member, dict)]
+        return [polygon for member in members for polygon in _parse_geometry(member)]
+    if kind == "Polygon":
+        return _parse_rings(geometry.get("coordinates"))
+    if kind == "MultiPolygon":
+        parts = _as_list(geometry.get("coordinates"), "coordinates")
+        return [polygon for rings in parts for polygon in _parse_rings(rings)]
+    return []
+
+
+def _parse_rings(value: Any) -> list[Polygon]:
+    rings = [_parse_ring(ring) for ring in _as_list(value, "coordinates")]
+    if not rings or len(rings[0]) < 3:
+        return []
+    return [Polygon(rings[0], [ring for ring in rings[1:] if len(ring) >= 3])]
+
+
+def _parse_ring(value: Any) -> NDArray[np.float64]:
+    try:
+        points = np.asarray(value, dtype=np.float64)  # [points, 2 or more]
+    except (TypeError, ValueError):
+        raise ValueError(f"coordinates {repr(value)[:40]} are not pairs of numbers") from None
+    if points.size == 0:
+        return np.empty((0, 2))
+    if points.ndim != 2 or points.shape[1] < 2:
+        raise ValueError(f"coordinates {repr(value)[:40]} are not pairs of numbers")
+    if not np.isfinite(points[:, :2]).all():
+        raise ValueError("coordinates hold NaN or infinity")
+    return points[:, :2]
+
+
+def _ellipse(polygon: Polygon) -> Polygon:
+    # QuPath keeps the axes of an ellipse as the bounding box and redraws it; the points in the file are a picture.
+    left, top, right, bottom = polygon.bounds
+    points = shapely.get_coordinates(shapely.Point(0, 0).buffer(1, quad_segs=_QUADRANT_SEGMENTS))
+    radii = np.array([right - left, bottom - top]) / 2
+    return Polygon(points * radii + [(left + right) / 2, (top + bottom) / 2])
+
+
+def repair_polygons(polygons: list[Polygon]) -> tuple[Polygon | MultiPolygon, bool]:
+    """One valid geometry of all parts, a Polygon where one part is left, and whether it had to be repaired.
+
+    Overlapping parts are merged and crossing outlines are split; what encloses no area vanishes.
+    """
+    geometry = polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)
+    valid = shapely.is_valid(geometry)
+    fixed = geometry if valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    parts = [part for part in shapely.get_parts(fixed) if isinstance(part, Polygon) and part.area > 0]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts), not valid
