@@ -1,0 +1,98 @@
+"""Plain PNG, JPEG, TIFF and WebP images as slides of one level."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from wsiparse.errors import PixelError, SlideError
+from wsiparse.geometry import Region
+from wsiparse.slides.files import fingerprint_file
+from wsiparse.slides.handle import Handle
+from wsiparse.slides.levels import blank_pixels, build_levels
+from wsiparse.slides.mpp import choose_scale
+from wsiparse.slides.slide import Pixels, Slide
+
+VENDOR = "image"
+"""Vendor of slides that are plain images."""
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def describe_image(path: Path, id: str, mpp: float | None) -> Slide:
+    """The description of a plain image; an image's own resolution tags are a printer's, so `mpp` must be given."""
+    with _open_image(path) as image:
+        if image.mode in _DEEP_MODES:
+            raise SlideError(f"{path}: pixels of mode {image.mode}, expected 8 bits a colour; convert it to 8-bit RGB")
+        scale = choose_scale(str(path), mpp, ())
+        return Slide(
+            id=id,
+            path=str(path),
+            levels=build_levels([image.size], scale.mpp),
+            mpp_source=scale.source,
+            vendor=VENDOR,
+            codec=(image.format or "").lower(),
+            fingerprint=fingerprint_file(path),
+        )
+
+
+class ImageReader:
+    """Reads a plain image, decoded once and held whole: Pillow's size limit bounds it."""
+
+    def __init__(self, slide: Slide) -> None:
+        self._slide = slide
+        self._pixels = Handle(functools.partial(_decode_image, Path(slide.path)))
+
+    @property
+    def slide(self) -> Slide:
+        """The slide that is read."""
+        return self._slide
+
+    @property
+    def unreadable_pixels(self) -> int:
+        """Always 0: an image is decoded as a whole or not at all."""
+        return 0
+
+    def read_region(self, region: Region, level: int) -> Pixels:
+        """RGB of a region in pixels of a level, uint8 [h, w, 3]; PixelError where the image is damaged."""
+        pixels = blank_pixels(region)
+        inside = region.intersect(self._slide.levels[level].region)
+        if inside.area:
+            pixels[inside.shift(-region.x, -region.y).slices] = self._pixels.get()[inside.slices]
+        return pixels
+
+    def close(self) -> None:
+        """Forget the decoded pixels; the next read decodes them again."""
+        self._pixels.drop()
+
+
+def _open_image(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(path)
+    except UnidentifiedImageError as error:
+        raise SlideError(
+            f"{path}: neither a slide nor an image that can be read; check the file or copy it again"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise SlideError(
+            f"{path}: a plain image of more than {Image.MAX_IMAGE_PIXELS} pixels; convert it to a pyramidal TIFF"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SlideError(f"{path}: the image cannot be opened ({error}); copy it again") from error
+
+
+def _decode_image(path: Path) -> Pixels:
+    with _open_image(path) as image:
+        try:
+            if image.has_transparency_data:
+                rgba = image.convert("RGBA")
+                return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB"))
+            return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise PixelError(f"{path}: the image cannot be decoded ({error}); copy it again") from error

@@ -1,0 +1,58 @@
+"""Opening a slide: which reader fits the file, and the readers a process keeps open."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from wsiparse.slides.files import check_file
+from wsiparse.slides.image import VENDOR as IMAGE
+from wsiparse.slides.image import ImageReader, describe_image
+from wsiparse.slides.openslide import OpenSlideReader, describe_openslide, detect_vendor
+from wsiparse.slides.slide import Reader, Slide
+
+OPEN_READERS = 8
+"""Readers that `reader_of` keeps open in a process."""
+
+_readers: OrderedDict[tuple[int, Slide], Reader] = OrderedDict()
+_lock = threading.Lock()
+
+
+def open_slide(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Reader:
+    """A reader of the slide at `path`, a file or the folder of a DICOM slide.
+
+    `id` is the file's name without its ending unless given; `mpp` (µm per pixel of the finest level) wins over what the
+    file states. Raises SlideError, or MppError where nobody states a µm per pixel.
+    """
+    return make_reader(describe(path, id=id, mpp=mpp))
+
+
+def describe(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Slide:
+    """What the file at `path` is, without keeping it open; arguments and errors as in `open_slide`."""
+    file = Path(path)
+    check_file(file)
+    name = file.stem if id is None else id
+    if detect_vendor(file):
+        return describe_openslide(file, name, mpp)
+    return describe_image(file, name, mpp)
+
+
+def make_reader(slide: Slide) -> Reader:
+    """A new reader of a described slide; the file is opened when pixels are first asked for."""
+    if slide.vendor == IMAGE:
+        return ImageReader(slide)
+    return OpenSlideReader(slide)
+
+
+def reader_of(slide: Slide) -> Reader:
+    """This process's reader of a slide, kept open until 8 others have been used since."""
+    key = (os.getpid(), slide)
+    with _lock:
+        reader = _readers.pop(key, None) or make_reader(slide)
+        _readers[key] = reader
+        closing = _readers.popitem(last=False)[1] if len(_readers) > OPEN_READERS else None
+    if closing:
+        closing.close()
+    return reader

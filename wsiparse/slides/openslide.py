@@ -1,0 +1,150 @@
+"""Slides through OpenSlide: every vendor's format it knows, behind the Reader protocol.
+
+OpenSlide latches its first error: a handle that met one broken tile refuses every later read. Such a handle is
+replaced, and a region that fails again is read tile by tile, so that only the broken tile is lost.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import openslide
+
+from wsiparse.errors import SlideError
+from wsiparse.geometry import Region
+from wsiparse.slides.files import fingerprint_file
+from wsiparse.slides.handle import Count, Handle
+from wsiparse.slides.levels import Size, blank_pixels, build_levels, cut_region
+from wsiparse.slides.mpp import choose_scale, read_scales
+from wsiparse.slides.slide import Pixels, Slide
+
+_log = logging.getLogger(__name__)
+_CELL = (512, 512)  # where a level states no tile size of its own
+
+
+def detect_vendor(path: Path) -> str | None:
+    """OpenSlide's name of the file's format, or None where it knows none."""
+    vendor: str | None = openslide.OpenSlide.detect_format(path)
+    return vendor
+
+
+def open_handle(path: str) -> openslide.OpenSlide:
+    """An OpenSlide handle; SlideError where OpenSlide refuses the file."""
+    try:
+        return openslide.OpenSlide(path)
+    except openslide.OpenSlideUnsupportedFormatError as error:
+        raise SlideError(f"{path}: not a slide that OpenSlide knows; convert it to a pyramidal TIFF") from error
+    except openslide.OpenSlideError as error:
+        raise SlideError(f"{path}: OpenSlide cannot open it ({error}); copy it again or convert it") from error
+
+
+def describe_openslide(path: Path, id: str, mpp: float | None) -> Slide:
+    """The description of a slide that OpenSlide reads; raises SlideError or MppError."""
+    with open_handle(str(path)) as handle:
+        scale = choose_scale(str(path), mpp, read_scales(handle.properties))
+        return Slide(
+            id=id,
+            path=str(path),
+            levels=build_levels(handle.level_dimensions, scale.mpp),
+            mpp_source=scale.source,
+            bounds=read_bounds(handle.properties),
+            vendor=handle.properties.get("openslide.vendor", ""),
+            fingerprint=fingerprint_file(path),
+        )
+
+
+def read_bounds(properties: Mapping[str, str]) -> Region | None:
+    """The scanned area in level-0 pixels where a file states all four of its numbers."""
+    stated = [properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")]
+    numbers = [int(text) for text in stated if text is not None]
+    return Region(*numbers) if len(numbers) == 4 else None
+
+
+class OpenSlideReader:
+    """Reads a slide through OpenSlide."""
+
+    def __init__(self, slide: Slide) -> None:
+        self._slide = slide
+        self._handle = Handle(functools.partial(open_handle, slide.path))
+        self._unreadable = Count()
+
+    @property
+    def slide(self) -> Slide:
+        """The slide that is read."""
+        return self._slide
+
+    @property
+    def unreadable_pixels(self) -> int:
+        """Pixels returned white so far because OpenSlide could not decode them."""
+        return self._unreadable.value
+
+    def read_region(self, region: Region, level: int) -> Pixels:
+        """RGB of a region in pixels of a level, uint8 [h, w, 3]; a level's pixel is the same whatever the region."""
+        pixels = blank_pixels(region)
+        inside = region.intersect(self._slide.levels[level].region)
+        for part in self._cut_exactly(inside, level):
+            self._read_part(part, level, pixels[part.shift(-region.x, -region.y).slices])
+        return pixels
+
+    def close(self) -> None:
+        """Release the file; the next read opens it again."""
+        self._handle.drop()
+
+    def _cut_exactly(self, inside: Region, level: int) -> list[Region]:
+        """Parts whose pixels OpenSlide returns independently of the region asked for.
+
+        OpenSlide takes the corner in level-0 pixels. Where a level's downsample is no integer it then interpolates by a
+        fraction of a pixel that depends on the corner, so such levels are read from the corners of their stored tiles.
+        """
+        handle = self._handle.get()
+        if inside.area == 0:
+            return []
+        if float(handle.level_downsamples[level]).is_integer():
+            return [inside]
+        return list(cut_region(inside, _stored_cell(handle, level)))
+
+    def _read_part(self, part: Region, level: int, out: Pixels) -> None:
+        for _ in range(2):
+            handle = self._handle.get()
+            try:
+                return _paint(handle, part, level, out)
+            except openslide.OpenSlideError:
+                self._handle.drop(handle)
+        return self._salvage(part, level, out)
+
+    def _salvage(self, part: Region, level: int, out: Pixels) -> None:
+        # A handle of its own: another thread's error would latch a shared one in the middle of a good tile.
+        handle = open_handle(self._slide.path)
+        for cell in cut_region(part, _stored_cell(handle, level)):
+            target = out[cell.shift(-part.x, -part.y).slices]
+            try:
+                _paint(handle, cell, level, target)
+            except openslide.OpenSlideError as error:
+                _log.warning("%s: level %d, %s cannot be decoded: %s", self._slide.id, level, cell, error)
+                target[...] = 255
+                self._unreadable.add(cell.area)
+                handle = open_handle(self._slide.path)
+
+
+def _paint(handle: openslide.OpenSlide, part: Region, level: int, out: Pixels) -> None:
+    """Write a part of a level into `out`, uint8 [h, w, 3], composited on white."""
+    downsample = float(handle.level_downsamples[level])
+    width, height = (1, 1) if downsample.is_integer() else _stored_cell(handle, level)
+    x, y = part.x // width * width, part.y // height * height
+    corner = (round(x * downsample), round(y * downsample))
+    image = handle.read_region(corner, level, (part.right - x, part.bottom - y))
+    rgba = np.asarray(image)[part.y - y :, part.x - x :]  # [h, w, 4]
+    out[...] = rgba[..., :3]
+    if rgba[..., 3].min() < 255:
+        alpha = rgba[..., 3:].astype(np.uint16)
+        out[...] = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+
+
+def _stored_cell(handle: openslide.OpenSlide, level: int) -> Size:
+    names = (f"openslide.level[{level}].tile-width", f"openslide.level[{level}].tile-height")
+    width, height = (int(handle.properties.get(name, "0")) for name in names)
+    return (width, height) if width > 0 and height > 0 else _CELL
