@@ -19,7 +19,7 @@ from zarr.errors import GroupNotFoundError
 
 from wsiparse.errors import OutputError, RunError
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.metadata import describe_image
+from wsiparse.maps.metadata import VERSION, describe_image
 from wsiparse.maps.shards import (
     create_array,
     find_shards,
@@ -80,6 +80,13 @@ def open_canvas(path: str | Path) -> Canvas:
         raise OutputError(f"{path}: a Zarr group without the attribute 'wsiparse'; expected a canvas of a run")
     tiling = {**entry["tiling"], "grid": Grid(**entry["tiling"]["grid"])}
     return Canvas(str(path), entry["plan_digest"], Tiling(**tiling), tuple(Target(**t) for t in entry["targets"]))
+
+
+def create_store(path: str | Path, passes: Sequence[str]) -> None:
+    """Make the group of a slide that holds one canvas a pass, each under its pass's name; what is in it stays."""
+    root = Path(path)
+    write_group(root, {"ome": {"version": VERSION, "bioformats2raw.layout": 3}})
+    write_group(root / "OME", {"ome": {"version": VERSION, "series": list(passes)}})
 
 
 def write_block(canvas: Canvas, block: Block, probabilities: NDArray[np.uint8]) -> None:

@@ -37,7 +37,7 @@ def describe_labels(name: str, levels: Sequence[Grid], targets: Sequence[Target]
     """The `ome` attribute of a label map whose code n is the n-th target; its source is the image two groups up."""
     codes = range(1, len(targets) + 1)
     return {
-        **_describe_multiscale(name, levels, ("y", "x"), "nearest"),
+        **_describe_multiscale(name, levels, ("y", "x"), "mode"),
         "image-label": {
             "colors": [
                 {"label-value": n, "rgba": [*target.color, 255]} for n, target in zip(codes, targets, strict=True)

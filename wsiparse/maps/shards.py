@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from wsiparse.errors import OutputError
-from wsiparse.geometry import Region
+from wsiparse.geometry import Grid, Region
 
 _AXES = ("c", "y", "x")
 
@@ -28,7 +28,7 @@ def choose_chunk(block: int) -> int:
     return max((side for side in divisors if side <= 640), default=min(divisors, default=block))
 
 
-def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: type[np.generic]) -> None:
+def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: npt.DTypeLike) -> None:
     """Make an empty array [..., y, x] at `path`; what was there is lost."""
     leading, chunk = shape[:-2], choose_chunk(block)
     with report_unwritable(path):
@@ -45,10 +45,17 @@ def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: type[np.
         )
 
 
-def write_shard(path: Path, region: Region, values: NDArray[Any]) -> None:
+def create_like(path: Path, source: Path, grid: Grid) -> None:
+    """Make an empty array over `grid` with the leading axes, shards and type of the array `source`."""
+    array = _open_array(source, "r")
+    block = _block_side(array)
+    create_array(path, (*array.shape[:-2], grid.height, grid.width), block, array.dtype)
+
+
+def write_shard(path: Path, region: Region, values: npt.NDArray[Any]) -> None:
     """Write the shard whose pixels, clipped to the array, are `region`; values [..., h, w]."""
     array = _open_array(path, "r+")
-    block = array.shards[-1] if array.shards else 1
+    block = _block_side(array)
     _check_shard(path, array, region, values)
     with report_unwritable(path):
         # zarr reads a shard back before it replaces it; one that a new run writes again must not matter.
@@ -56,7 +63,7 @@ def write_shard(path: Path, region: Region, values: NDArray[Any]) -> None:
         array[(..., *region.slices)] = values
 
 
-def read_pixels(path: Path, region: Region) -> NDArray[Any]:
+def read_pixels(path: Path, region: Region) -> npt.NDArray[Any]:
     """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
     array = _open_array(path, "r")
     inside = region.intersect(Region(0, 0, array.shape[-1], array.shape[-2]))
@@ -95,14 +102,23 @@ def report_unwritable(path: Path) -> Iterator[None]:
         raise OutputError(text) from error
 
 
-def _open_array(path: Path, mode: Any) -> zarr.Array[Any]:
+def _block_side(array: zarr.Array[Any]) -> int:
+    return (array.shards or array.chunks)[-1]
+
+
+def _open_array(path: Path, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
+    expected = "expected a Zarr array of a run; run the slide again with --overwrite"
     try:
-        return zarr.open_array(store=str(path), mode=mode)
+        # A block of zeros is a block that is done. `zarr.open_array` would take this setting and not heed it.
+        array = zarr.open(store=str(path), mode=mode, config={"write_empty_chunks": True})
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: no readable Zarr array ({error}); run the slide again with --overwrite") from error
+        raise OutputError(f"{path}: {error}; {expected}") from error
+    if not isinstance(array, zarr.Array):
+        raise OutputError(f"{path}: a group; {expected}")
+    return array
 
 
-def _check_shard(path: Path, array: zarr.Array[Any], region: Region, values: NDArray[Any]) -> None:
+def _check_shard(path: Path, array: zarr.Array[Any], region: Region, values: npt.NDArray[Any]) -> None:
     expected = (*array.shape[:-2], region.height, region.width)
     if values.shape != expected or values.dtype != array.dtype:
         raise OutputError(f"{path}: got {values.dtype} {values.shape}, expected {array.dtype} {expected} for {region}")
