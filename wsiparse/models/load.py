@@ -1,0 +1,90 @@
+"""Which model, where it runs, and loading it once a process."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from wsiparse.errors import ModelError
+from wsiparse.models.model import Model
+from wsiparse.models.open_model import open_weights
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "wsiparse-open-1"
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What to load and where to run it; hashable and picklable, so that a worker can load it for itself."""
+
+    name_or_path: str = DEFAULT_MODEL
+    """A shipped name, a .safetensors file, or `package.module:factory`, called with this spec."""
+    device: str = "auto"
+    """`auto` takes CUDA where there is one; else a torch device such as `cpu` or `cuda:1`."""
+    batch: int = 8
+    """Tiles a forward pass on a GPU."""
+    digest: str = ""
+    """SHA-256 the loaded model must have; empty accepts any."""
+
+
+def list_models() -> dict[str, Path]:
+    """Names and weight files of the models that came with the package."""
+    return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
+
+
+def load_model(spec: ModelSpec) -> Model:
+    """The model of a spec, loaded once a process however many threads ask.
+
+    Raises ModelError where the name, the file, the factory or the digest does not fit.
+    """
+    with _loading:
+        return _load_cached(spec)
+
+
+@functools.cache
+def _load_cached(spec: ModelSpec) -> Model:
+    model = _open_model(spec)
+    if spec.digest and model.digest != spec.digest:
+        raise ModelError(f"model {spec.name_or_path}: digest {model.digest}, expected {spec.digest}; fetch it again")
+    return model
+
+
+def _open_model(spec: ModelSpec) -> Model:
+    text = spec.name_or_path
+    if text in (shipped := list_models()):
+        return open_weights(shipped[text], choose_device(spec.device), spec.batch)
+    if text.endswith(".safetensors"):
+        return open_weights(text, choose_device(spec.device), spec.batch)
+    if ":" in text:
+        return _import_factory(text)(spec)
+    raise ModelError(
+        f"unknown model {text!r}; expected one of {', '.join(shipped)}, a .safetensors file or package.module:factory"
+    )
+
+
+def _import_factory(text: str) -> Callable[[ModelSpec], Model]:
+    module, _, name = text.partition(":")
+    try:
+        factory: Callable[[ModelSpec], Model] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"model {text}: {error}; expected package.module:factory of an installed module") from error
+    return factory
+
+
+def choose_device(text: str) -> torch.device:
+    """The torch device that `text` names; ModelError where this machine has none such."""
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=text)
+        return torch.device(text)
+    except (RuntimeError, AssertionError) as error:
+        found = str(error).splitlines()[0]
+        raise ModelError(f"device {text!r}: {found}; expected auto, cpu or cuda[:n] present here") from error

@@ -1,0 +1,157 @@
+"""The open model: the shipped architecture behind the Model protocol, and its weight files."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wsiparse.errors import ModelError
+from wsiparse.models.model import Probabilities
+from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts
+from wsiparse.models.prompts import tokenize_prompt
+from wsiparse.ontology import Ontology, Target, parse_target
+
+FORMAT = "wsiparse-open"
+BYTES_PER_PIXEL = 400
+"""Peak of the forward pass for one pixel of a tile, measured on CPU in float32 (tests/models/test_open_model.py)."""
+BYTES_PER_PROMPT_PIXEL = 9
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weight file says of itself, beside the tensors."""
+
+    name: str
+    sizes: Sizes
+    targets: tuple[Target, ...]
+    tile: int
+    training: Mapping[str, Any]
+    """Data, licence and settings the weights come from; for people."""
+
+
+class OpenModel:
+    """Text-prompted segmentation by `OpenNetwork`; one image encoding answers all prompts.
+
+    Tiles may have any height and width that are multiples of the network's stride; `tile` is the recommended side.
+    """
+
+    def __init__(self, header: Header, network: OpenNetwork, digest: str, device: torch.device, batch: int) -> None:
+        self.name, self.targets, self.tile, self.digest = header.name, header.targets, header.tile, digest
+        self.header = header
+        self._device = device
+        # On CPU the library picks its convolution by batch size, and the last bit would follow; one tile costs the same.
+        self._batch = 1 if device.type == "cpu" else batch
+        self._network = fold_normalization(network.eval()).to(device=device, memory_format=torch.channels_last)
+        self._embed_text = functools.cache(self._encode_text)
+
+    @property
+    def tile_bytes(self) -> int:
+        """Memory one tile needs at the peak of its forward pass, for as many prompts as the model has targets."""
+        return self.tile**2 * (BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets))
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
+        """Probabilities uint8 [N, K, H, W] of tiles [N, H, W, 3]; H and W are multiples of the network's stride.
+
+        A target is asked for by its prompt; every wording that the model's own targets list as a synonym is answered
+        as that target. Raises ModelError for tiles of another shape.
+        """
+        self._check_pixels(pixels)
+        with torch.inference_mode():
+            prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
+            parts = [self._predict_batch(part, prompts) for part in _split_tiles(pixels, self._batch)]
+        return np.concatenate(parts)[: len(pixels)]
+
+    def _predict_batch(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
+        image = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device).permute(0, 3, 1, 2)
+        logits = match_prompts(self._network.image(image.float().div_(255)), prompts)  # [N, K, H, W]
+        return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
+
+    def _choose_words(self, target: Target) -> str:
+        wanted = " ".join(target.prompt.casefold().split())
+        for own in self.targets:
+            if wanted in {text.casefold() for text in (own.name, own.prompt, *own.synonyms)}:
+                return own.prompt
+        return target.prompt
+
+    def _encode_text(self, text: str) -> Tensor:
+        tokens = torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))
+        prompt: Tensor = self._network.text(tokens[None].to(self._device))[0]
+        return prompt
+
+    def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
+        stride = self.header.sizes.stride
+        right = pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.shape[-1] == 3 and 0 not in pixels.shape[1:]
+        if not right or pixels.shape[1] % stride or pixels.shape[2] % stride:
+            raise ModelError(
+                f"tiles of {pixels.dtype} {pixels.shape}; {self.name} expects uint8 [N, H, W, 3] with H and W multiples "
+                f"of {stride}; plan tiles of {self.tile} pixels"
+            )
+
+
+def _split_tiles(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:
+    # The last batch is filled up: a device picks its algorithms by shape, and a tile's result must not follow.
+    missing = max(-len(pixels) % batch, 0 if len(pixels) else batch)
+    filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels
+    return [filled[start : start + batch] for start in range(0, len(filled), batch)]
+
+
+def write_weights(path: str | Path, header: Header, tensors: Mapping[str, Tensor]) -> None:
+    """Save weights in half precision with their header; vectors and statistics stay in single precision."""
+    halves = {name: (t.half() if t.ndim > 1 else t.float()).contiguous() for name, t in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "name": header.name,
+        "tile": str(header.tile),
+        "sizes": json.dumps(asdict(header.sizes)),
+        "targets": json.dumps([asdict(target) for target in header.targets]),
+        "training": json.dumps(dict(header.training)),
+    }
+    partial = Path(f"{path}.partial")
+    save_file(halves, partial, metadata)
+    partial.replace(path)
+
+
+def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
+    """The header and the float32 network on CPU of a weight file; ModelError where it is none of this architecture."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = _parse_header(file.metadata() or {}, str(path))
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"weights {path}: {error}; expected a safetensors file written by `wsiparse train`") from error
+    network = OpenNetwork(header.sizes)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ModelError(f"weights {path}: {first}; expected the tensors its header names; train it anew") from error
+    return header, network
+
+
+def _parse_header(metadata: Mapping[str, str], path: str) -> Header:
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format")
+        raise ModelError(f"weights {path}: format {found!r}, expected {FORMAT!r}; use a file `wsiparse train` wrote")
+    targets = tuple(parse_target(entry, path) for entry in json.loads(metadata["targets"]))
+    Ontology(targets)
+    sizes = Sizes(**json.loads(metadata["sizes"]))
+    return Header(metadata["name"], sizes, targets, int(metadata["tile"]), json.loads(metadata["training"]))
+
+
+def open_weights(path: str | Path, device: torch.device, batch: int) -> OpenModel:
+    """The model of a weight file, ready to predict on `device`."""
+    header, network = read_weights(path)
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return OpenModel(header, network, digest, device, batch)

@@ -1,0 +1,163 @@
+"""The network of the open model: one image encoder, one text encoder, and a dot product between them.
+
+The image is encoded once, whatever the number of prompts: logit(pixel, prompt) = ⟨pixel embedding, prompt embedding⟩ +
+prompt bias. Everything is convolutional and normalises with stored statistics, so that a pixel's result depends on
+its surroundings alone, never on the rest of its tile or batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Every number of the architecture; it travels in the header of the weights."""
+
+    channels: tuple[int, ...] = (32, 64, 128, 192, 192)
+    """Width of each level, from 1/2 resolution downwards; their count sets the stride."""
+    blocks: tuple[int, ...] = (1, 2, 2, 2, 2)
+    """Residual blocks of each encoder level; the decoder has one a level."""
+    embedding: int = 32
+    """Length of the pixel and prompt embeddings."""
+    text_width: int = 96
+    text_heads: int = 4
+    buckets: int = 4096
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+
+    @property
+    def stride(self) -> int:
+        """Height and width of an image must be multiples of it."""
+        return int(2 ** len(self.channels))
+
+
+class Convolution(nn.Sequential):
+    """3×3 convolution and its batch normalisation, without the nonlinearity."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around a shortcut (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = Convolution(width, width)
+        self.second = Convolution(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of the same shape [N, C, H, W]."""
+        return functional.relu(x + self.second(functional.relu(self.first(x))))
+
+
+class ImageEncoder(nn.Module):
+    """A U-Net of residual blocks whose skips are added; pixels in 0..1 to one embedding a pixel."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        widths = sizes.channels
+        self.stem = Convolution(12, widths[0])
+        self.downs = nn.ModuleList(Convolution(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+            for width, count in zip(widths, sizes.blocks, strict=True)
+        )
+        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.merges = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
+        self.head = nn.Conv2d(widths[0], 4 * sizes.embedding, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embeddings [N, E, H, W] of images [N, 3, H, W]; H and W are multiples of the stride."""
+        # White becomes 0, so that the zeros around a tile look like empty glass. Folding 2×2 pixels into channels
+        # halves the resolution of the costly layers and loses nothing.
+        x = self.levels[0](functional.relu(self.stem(functional.pixel_unshuffle(1 - image, 2))))
+        skips = [x]
+        for index, down in enumerate(self.downs):
+            x = self.levels[index + 1](functional.relu(down(x)))
+            skips.append(x)
+        for index in reversed(range(len(self.ups))):
+            x = functional.interpolate(self.ups[index](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = self.merges[index](x + skips[index])
+        return functional.pixel_shuffle(self.head(x), 2)
+
+
+class TextEncoder(nn.Module):
+    """One transformer layer over word vectors, pooled by attention; prompt tokens to an embedding and a bias."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        width = sizes.text_width
+        self.pieces = nn.Embedding(sizes.buckets, width, padding_idx=0)
+        self.layer = nn.TransformerEncoderLayer(
+            width, sizes.text_heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.weight = nn.Linear(width, 1)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sizes.embedding + 1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embedding, then bias, [P, E + 1] of tokens [P, WORDS, PIECES]; the order of the words does not matter."""
+        known = tokens > 0  # [P, WORDS, PIECES]
+        count = known.sum(-1, keepdim=True).clamp(min=1)
+        words = self.pieces(tokens).sum(2) / count.sqrt()  # [P, WORDS, width]
+        empty = ~known.any(-1)  # [P, WORDS]
+        words = self.layer(words, src_key_padding_mask=empty)
+        weights = self.weight(words).masked_fill(empty[..., None], -math.inf).softmax(1)
+        prompts: Tensor = self.head((weights * words).sum(1))
+        return prompts
+
+
+class OpenNetwork(nn.Module):
+    """Both encoders; `forward` is what training calls, inference keeps the prompt embeddings."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.image = ImageEncoder(sizes)
+        self.text = TextEncoder(sizes)
+
+    def forward(self, image: Tensor, tokens: Tensor) -> Tensor:
+        """Logits [N, P, H, W] of images [N, 3, H, W] in 0..1 for the prompts' tokens [P, WORDS, PIECES]."""
+        return match_prompts(self.image(image), self.text(tokens))
+
+
+def match_prompts(pixels: Tensor, prompts: Tensor) -> Tensor:
+    """Logits [N, P, H, W] of pixel embeddings [N, E, H, W] against prompts [P, E + 1]."""
+    weight, bias = prompts[:, :-1], prompts[:, -1]
+    return functional.conv2d(pixels, weight[:, :, None, None].to(pixels.dtype), bias.to(pixels.dtype))
+
+
+def fold_normalization(network: OpenNetwork) -> OpenNetwork:
+    """The same network with every batch normalisation folded into the convolution before it; for inference only."""
+    for module in network.modules():
+        if isinstance(module, Convolution):
+            convolution, norm = module[0], module[1]
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            module[0] = nn.utils.fuse_conv_bn_eval(convolution, norm)
+            module[1] = nn.Identity()
+    return network
+
+
+def count_macs(network: OpenNetwork, side: int) -> int:
+    """Multiply–accumulates of the image encoder's convolutions for one square image of `side` pixels."""
+    counts: list[int] = []
+
+    def add(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        counts.append(output.numel() * module.weight[0].numel())
+
+    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    with torch.inference_mode():
+        network.image(torch.zeros(1, 3, side, side))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)

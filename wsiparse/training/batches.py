@@ -1,0 +1,101 @@
+"""Batches: augmented crops, what is true of them, and one wording of each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsiparse.models.prompts import tokenize_prompt
+from wsiparse.ontology import Ontology, Target
+from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, warp_picture
+from wsiparse.training.dataset import Picture, Supervision, weigh_pictures
+from wsiparse.training.settings import TrainingSettings
+
+ABSENT_COLUMNS = 2
+"""Prompts a step for things that are not there: one named in the config, one of invented words."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's crops; the columns are the targets, then the absent prompts."""
+
+    images: Tensor  # [N, 3, H, W] in 0..1
+    truth: Tensor  # [N, K, H, W]
+    known: Tensor  # [N, K]
+    tokens: Tensor  # [K, WORDS, PIECES]
+
+
+class BatchSource:
+    """Draws the batch of any step from the step's number alone, so that a continued run sees what it would have seen."""
+
+    def __init__(self, pictures: Sequence[Picture], ontology: Ontology, settings: TrainingSettings) -> None:
+        self._pictures, self._targets, self._settings = pictures, ontology.targets, settings
+        self._supervision = Supervision.of(ontology)
+        self._chances = weigh_pictures(pictures, settings.boost)
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step."""
+        settings = self._settings
+        random = np.random.default_rng([settings.seed, step])
+        chosen = random.choice(len(self._pictures), settings.batch, p=self._chances)
+        pictures = [self._pictures[index] for index in chosen]
+        crops = torch.stack([warp_picture(p, settings.crop, settings.scales, random) for p in pictures])
+        images = jitter_light(jitter_stain(crops[:, :3], random, settings.stain_strength), random, 1.0)
+        crops = blank_corners(torch.cat([images, crops[:, 3:]], 1), random, settings.glass_share)
+        tokens = _tokenize(self._word_prompts(random), settings.sizes.buckets)
+        return _label_crops(crops, pictures, self._supervision, tokens)
+
+    def _word_prompts(self, random: np.random.Generator) -> list[str]:
+        settings = self._settings
+        prompts = [word_prompt(target, settings.templates, random) for target in self._targets]
+        absent = str(random.choice(settings.absent_prompts)) if settings.absent_prompts else invent_word(random)
+        template = str(random.choice(settings.templates))
+        return [*prompts, template.format(absent), template.format(invent_word(random))]
+
+
+def load_check(pictures: Sequence[Picture], ontology: Ontology, settings: TrainingSettings) -> Batch:
+    """Pictures as they are, cut to one size, with the targets' own prompts: the batch a run is checked on."""
+    side = settings.crop
+    crops = torch.stack([_cut_picture(picture, side) for picture in pictures])
+    absent = [settings.absent_prompts[0] if settings.absent_prompts else "nothing", "zxqv"]
+    tokens = _tokenize([*(target.prompt for target in ontology.targets), *absent], settings.sizes.buckets)
+    return _label_crops(crops, pictures, Supervision.of(ontology), tokens)
+
+
+def word_prompt(target: Target, templates: Sequence[str], random: np.random.Generator) -> str:
+    """One way to ask for a target: its own prompt, or its name or a synonym within a template."""
+    wordings = [target.prompt, target.name, *target.synonyms]
+    chosen = int(random.integers(len(wordings)))
+    return wordings[0] if chosen == 0 else str(random.choice(templates)).format(wordings[chosen])
+
+
+def invent_word(random: np.random.Generator) -> str:
+    """Random letters: a word that means nothing in any slide."""
+    return "".join(random.choice(list("abcdefghijklmnopqrstuvwxyz"), int(random.integers(4, 10))))
+
+
+def _tokenize(prompts: Sequence[str], buckets: int) -> Tensor:
+    return torch.from_numpy(np.stack([tokenize_prompt(prompt, buckets) for prompt in prompts]))
+
+
+def _cut_picture(picture: Picture, side: int) -> Tensor:
+    top, left = ((size - side) // 2 for size in picture.mask.shape)
+    window = (slice(max(top, 0), max(top, 0) + side), slice(max(left, 0), max(left, 0) + side))
+    stack = np.dstack([picture.pixels[window], picture.mask[window] * np.uint8(255)])
+    missing = [(0, side - stack.shape[0]), (0, side - stack.shape[1]), (0, 0)]
+    return torch.from_numpy(np.pad(stack, missing, mode="reflect").transpose(2, 0, 1)).float() / 255
+
+
+def _label_crops(crops: Tensor, pictures: Sequence[Picture], supervision: Supervision, tokens: Tensor) -> Batch:
+    marks = [supervision.mark_present(picture.present) for picture in pictures]
+    outlined = torch.from_numpy(np.stack([outlined for outlined, _ in marks])).float()  # [N, targets]
+    known = torch.from_numpy(np.stack([known for _, known in marks])).float()
+    # Nothing is absent everywhere but the absent prompts: their columns are known and empty in every crop.
+    extra = (len(crops), len(tokens) - outlined.shape[1])
+    outlined, known = torch.cat([outlined, torch.zeros(extra)], 1), torch.cat([known, torch.ones(extra)], 1)
+    mask = (crops[:, 3:] > 0.5).float()  # [N, 1, H, W]
+    return Batch(crops[:, :3], mask * outlined[..., None, None], known, tokens)

@@ -1,0 +1,98 @@
+"""What a training config says."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from wsiparse.errors import InputError
+from wsiparse.models.open_network import Sizes
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """A training run; paths are relative to the config's folder, `data` may name an environment variable."""
+
+    name: str
+    """The model's name, written into its weights."""
+    data: Path
+    """Folder that the table's images and masks lie in."""
+    examples: Path
+    """Table of examples: image, mask, present, case, part."""
+    ontology: Path
+    """TOML of the targets to learn."""
+    targets: tuple[str, ...]
+    """Which of them, by name."""
+    out: Path
+    """Folder of the checkpoint, the log and the weights; a run found there is continued."""
+    start: str = ""
+    """Weights to start from: a shipped name or a .safetensors file; empty starts at random."""
+    sizes: Sizes = Sizes()
+    tile: int = 512
+    seed: int = 1
+    steps: int = 3000
+    batch: int = 16
+    crop: int = 192
+    """Side of a training crop; a multiple of the network's stride."""
+    scales: tuple[float, float] = (0.7, 1.4)
+    """Bounds of the random magnification."""
+    stain_strength: float = 1.0
+    glass_share: float = 0.1
+    """Share of crops that show empty glass."""
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.02
+    average_decay: float = 0.998
+    """Share of the old in each step's moving average of the weights."""
+    log_every: int = 20
+    check_every: int = 250
+    """Steps between a held-out check and checkpoint."""
+    check_pictures: int = 48
+    device: str = "auto"
+    boost: dict[str, float] = field(default_factory=dict)
+    """How many times more often than by count pictures with a target are drawn."""
+    templates: tuple[str, ...] = ("{}",)
+    """Sentences around a target's name or synonym."""
+    absent_prompts: tuple[str, ...] = ()
+    """Things that no example shows; asked for, they are to be found nowhere."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Written into the weights: the data and their licence, and what a person should know."""
+
+
+def read_settings(path: str | Path) -> TrainingSettings:
+    """Settings of a TOML file; InputError names the key that is unknown, missing or of a wrong kind."""
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
+    known = {entry.name for entry in fields(TrainingSettings)}
+    if unknown := sorted(set(document) - known):
+        raise InputError(f"training config {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    try:
+        settings = TrainingSettings(**_convert_values(document, Path(path).parent))
+    except TypeError as error:
+        raise InputError(f"training config {path}: {error}; complete it after open-1.toml") from error
+    if settings.crop % settings.sizes.stride or settings.tile % settings.sizes.stride:
+        stride = settings.sizes.stride
+        raise InputError(f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}")
+    return settings
+
+
+def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+    for key in ("data", "examples", "ontology", "out"):
+        if key in values:
+            values[key] = folder / _expand_path(values[key])
+    if "sizes" in values:
+        values["sizes"] = Sizes(**values["sizes"])
+    return values
+
+
+def _expand_path(text: str) -> Path:
+    expanded = os.path.expandvars(text)
+    if "$" in expanded:
+        raise InputError(f"path {text!r}: expected its environment variable to be set; export it or write the path")
+    return Path(expanded).expanduser()
