@@ -1,0 +1,107 @@
+"""Stair-step outlines to few corners, without losing area, holes or QuPath's good will."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from wsiparse.annotations.outlines import Polygons
+
+PRECISION = 0.01
+"""Level-0 pixels; QuPath 0.6 and later reduce what they read to this grid and refuse a file where that fails."""
+AREA_ERROR = 1e-3
+"""Largest part of its area by which an outline may change."""
+_CUT = math.sqrt(2) / 4
+"""How far from the old corner a corner cut half a pixel to each side lies, in canvas pixels."""
+_FINEST_TOLERANCE = 0.1
+_ATTEMPTS = 4
+
+
+def simplify_outlines(outlines: Polygons, scale: float, tolerance: float) -> Polygons:
+    """Valid polygons of few corners in level-0 pixels, on QuPath's 0.01 pixel grid, from exact ones in canvas pixels.
+
+    `scale` is level-0 pixels per canvas pixel. Stairs are cut at the middle of their steps and points dropped by
+    Douglas and Peucker's method, together within `tolerance` canvas pixels; then each polygon is grown or shrunk about
+    its centroid to its old area, moving no corner by more than `tolerance` again. Where that fails to keep the area
+    within 0.1 %, the holes or the validity, the tolerance is halved, and at last the outline is left exact.
+    """
+    result = np.empty(len(outlines), object)
+    left = np.arange(len(outlines))
+    while len(left) and tolerance >= _FINEST_TOLERANCE:
+        polygons, good = _simplify(outlines[left], scale, tolerance)
+        result[left[good]] = polygons[good]
+        left = left[~good]
+        tolerance /= 2
+    result[left] = snap_polygons(shapely.transform(outlines[left], lambda points: points * scale))
+    return result
+
+
+def snap_polygons(polygons: Polygons) -> Polygons:
+    """Polygons (level-0 pixels) on the grid that QuPath reads; raises GEOSException where QuPath would refuse them."""
+    snapped = shapely.set_precision(polygons, PRECISION)
+    # The grid is not kept as a property of the geometry: it would govern whatever is computed with it later.
+    return np.asarray(shapely.set_precision(snapped, 0, mode="pointwise"))
+
+
+def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
+    cut = tolerance > _CUT
+    smooth = _cut_corners(outlines) if cut else outlines
+    simple = shapely.simplify(smooth, tolerance - _CUT if cut else tolerance, preserve_topology=True)
+    usable = shapely.is_valid(simple) & _same_holes(simple, outlines)
+    simple = np.where(usable, simple, outlines)
+    polygons, factors = _fit_area(simple, shapely.area(outlines), scale)
+    areas = shapely.area(outlines) * scale**2
+    kept_area = np.abs(shapely.area(polygons) - areas) <= AREA_ERROR * areas
+    near = np.abs(factors - 1) * _reach(simple) <= tolerance
+    return polygons, usable & kept_area & near & shapely.is_valid(polygons) & _same_holes(polygons, outlines)
+
+
+def _cut_corners(outlines: Polygons) -> Polygons:
+    # Douglas and Peucker keep most of a 45° stair, whose corners lie 0.7 pixels apart; its steps' middles are in line.
+    _, points, (rings, polygons) = shapely.to_ragged_array(outlines)
+    edges = np.diff(points, axis=0, append=points[-1:])
+    lengths = np.abs(edges).sum(axis=1, keepdims=True)
+    inset = edges / np.maximum(lengths, 1) / 2
+    cuts = np.stack([points + inset, points + edges - inset], axis=1)  # [edges, 2 ends, 2]
+    used = np.column_stack([lengths, lengths]) > [0.5, 1.5]
+    used[rings[1:] - 1] = False  # from a ring's last point, which is its first, no edge begins
+    starts = np.append(0, np.cumsum(used.sum(axis=1)))[rings]
+    kept = cuts[used]
+    closed = np.insert(kept, starts[1:], kept[starts[:-1]], axis=0)
+    offsets = (starts + np.arange(len(starts)), polygons)
+    return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, closed, offsets))
+
+
+def _same_holes(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
+    same = shapely.get_num_interior_rings(polygons) == shapely.get_num_interior_rings(outlines)
+    return np.asarray(same & (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON))
+
+
+def _fit_area(simple: Polygons, areas: NDArray[np.float64], scale: float) -> tuple[Polygons, NDArray[np.float64]]:
+    # The grid's rounding moves a small area by more than is allowed; another size rounds otherwise, so try a few.
+    polygons, left = np.empty(len(simple), object), np.arange(len(simple))
+    factors = np.sqrt(areas / shapely.area(simple))
+    for _ in range(_ATTEMPTS):
+        polygons[left] = snap_polygons(_resize(simple[left], factors[left], scale))
+        ratios = shapely.area(polygons[left]) / (areas[left] * scale**2)
+        wrong = np.abs(ratios - 1) > AREA_ERROR
+        left, ratios = left[wrong], ratios[wrong]
+        factors[left] /= np.sqrt(np.maximum(ratios, 0.5))
+    return polygons, factors
+
+
+def _resize(polygons: Polygons, factors: NDArray[np.float64], scale: float) -> Polygons:
+    points, owners = shapely.get_coordinates(polygons, return_index=True)
+    centers = shapely.get_coordinates(shapely.centroid(polygons))[owners]
+    moved = (centers + (points - centers) * factors[owners, None]) * scale
+    return np.asarray(shapely.set_coordinates(polygons.copy(), moved))
+
+
+def _reach(polygons: Polygons) -> NDArray[np.float64]:
+    points, owners = shapely.get_coordinates(polygons, return_index=True)
+    centers = shapely.get_coordinates(shapely.centroid(polygons))[owners]
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    return np.asarray(np.maximum.reduceat(np.hypot(*(points - centers).T), starts))
