@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
-from wsiparse.slides.open import SLIDE_SUFFIXES, is_slide_folder
+from wsiparse.slides.formats import SLIDE_SUFFIXES, is_slide_folder
 
 COLUMNS = ("id", "slide", "mpp", "reference", "targets")
 

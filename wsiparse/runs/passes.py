@@ -29,7 +29,7 @@ class Pass:
 
 
 def choose_targets(ontology: Ontology, names: Sequence[str], prompts: Sequence[str]) -> tuple[Target, ...]:
-    """The targets that names and prompts ask for, each once, in the ontology's order; all of them where nothing is asked.
+    """The targets that names and prompts ask for, once each and in the ontology's order; all where nothing is asked.
 
     Raises TargetError with the nearest names for one that nobody knows.
     """

@@ -121,7 +121,7 @@ def _refuse_other(run: Run, fingerprint: str) -> None:
     found = run.record["fingerprint"]
     if found != fingerprint:
         raise RunError(
-            f"{run.path}: holds a run made with another model, targets, settings or version ({found[:8]}, this command is "
+            f"{run.path}: holds a run of another model, targets, settings or version ({found[:8]}, this command is "
             f"{fingerprint[:8]}); choose another folder or start anew with --overwrite"
         )
 

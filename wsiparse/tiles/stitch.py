@@ -9,7 +9,7 @@ from wsiparse.tiles.plan import Block, Tiling
 
 
 def stitch_tiles(tiles: NDArray[np.uint8], tiling: Tiling, block: Block) -> NDArray[np.uint8]:
-    """Place the cores of predicted tiles [N, K, tile, tile] on a block: uint8 [K, height, width], 0 where no core is."""
+    """Place the cores of predicted tiles [N, K, tile, tile] on a block: uint8 [K, h, w], 0 where no core is."""
     region, margin = block.region, tiling.margin
     canvas = np.zeros((tiles.shape[1], region.height, region.width), np.uint8)
     for tile, core in zip(tiles, block.cores, strict=True):

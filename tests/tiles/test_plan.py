@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.readers import ArrayReader, draw_noise
+from wsiparse.errors import PlanError
+from wsiparse.geometry import Grid
+from wsiparse.slides.slide import Slide
+from wsiparse.tiles.plan import Tiling, choose_grid, plan_tiles
+from wsiparse.tiles.reading import read_block
+from wsiparse.tiles.stitch import stitch_tiles
+
+tilings = st.builds(
+    lambda w, h, tile, half, side: Tiling(Grid(w, h, 0.5), tile, 2 * min(half, (tile - 1) // 2), side),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(8, 64),
+    st.integers(0, 30),
+    st.integers(1, 5),
+)
+
+
+def slide_of(grid: Grid) -> Slide:
+    return Slide("drawn", "memory", (grid,), "manifest")
+
+
+@given(tilings)
+@settings(deadline=None)
+def test_cores_partition_the_canvas_exactly_once(tiling: Tiling) -> None:
+    plan = plan_tiles(slide_of(tiling.grid), tiling)
+    owners = np.zeros((tiling.grid.height, tiling.grid.width), int)
+    blocks = np.zeros_like(owners)
+    for block in plan.blocks:
+        blocks[block.region.slices] += 1
+        for core in block.cores:
+            owners[core.intersect(tiling.grid.region).slices] += 1
+            assert core.intersect(block.region) == core.intersect(tiling.grid.region)
+    assert (owners == 1).all()
+    assert (blocks == 1).all()
+
+
+@given(tilings, st.sampled_from(["constant", "ramp"]))
+@settings(deadline=None, max_examples=60)
+def test_constant_stays_constant_and_ramp_stays_ramp(tiling: Tiling, kind: str) -> None:
+    grid = tiling.grid
+    y, x = np.mgrid[: grid.height, : grid.width]
+    plane = np.full(x.shape, 77) if kind == "constant" else (x + y) % 251
+    reader = ArrayReader(np.repeat(plane[..., None], 3, 2).astype(np.uint8))
+    plan = plan_tiles(reader.slide, tiling)
+    canvas = np.zeros((grid.height, grid.width), np.uint8)
+    for block in plan.blocks:
+        batch = read_block(reader, tiling, block)
+        echoed = batch.pixels[..., :1].transpose(0, 3, 1, 2)  # a model that answers with the red channel
+        canvas[block.region.slices] = stitch_tiles(echoed, tiling, block)[0]
+    np.testing.assert_array_equal(canvas, plane)
+
+
+def test_tiles_are_white_beyond_the_slide() -> None:
+    tiling = Tiling(Grid(20, 20, 0.5), 16, 8, 2)
+    reader = ArrayReader(np.zeros((20, 20, 3), np.uint8))
+    batch = read_block(reader, tiling, plan_tiles(reader.slide, tiling).blocks[0])
+    assert (batch.pixels[0, :4] == 255).all()
+    assert (batch.pixels[0, 4:, 4:] == 0).all()
+
+
+def test_a_level_close_to_the_working_mpp_is_used_as_it_is() -> None:
+    slide = Slide("s", "p", (Grid(4000, 3000, 0.2499), Grid(1000, 750, 0.9996)), "manifest")
+    assert choose_grid(slide, 0.25) == slide.levels[0]
+    assert choose_grid(slide, 1.0) == slide.levels[1]
+    assert choose_grid(slide, 0.5) == Grid(2000, 1500, 0.5)
+
+
+@pytest.mark.parametrize(("overlap", "side"), [(64, 4), (-2, 4), (3, 4), (8, 0)])
+def test_an_impossible_cut_is_refused(overlap: int, side: int) -> None:
+    with pytest.raises(PlanError, match="expected"):
+        Tiling(Grid(100, 100, 0.5), 64, overlap, side)
+
+
+def test_a_plan_pickles_and_its_digest_does_not_know_the_path() -> None:
+    tiling = Tiling(Grid(100, 90, 0.5), 32, 8, 2)
+    here = plan_tiles(Slide("s", "/here/s.svs", (tiling.grid,), "manifest", fingerprint="f"), tiling)
+    there = plan_tiles(Slide("s", "/there/s.svs", (tiling.grid,), "manifest", fingerprint="f"), tiling)
+    assert pickle.loads(pickle.dumps(here)) == here
+    assert here.digest == there.digest
+    assert here.digest != plan_tiles(slide_of(tiling.grid), tiling).digest
+
+
+def test_noise_reads_the_same_in_blocks_of_any_size() -> None:
+    reader = ArrayReader(draw_noise(211, 173))
+    grid = reader.slide.grid.at_mpp(0.81)
+    maps = []
+    for side in (1, 2, 5):
+        tiling = Tiling(grid, 32, 8, side)
+        canvas = np.zeros((grid.height, grid.width), np.uint8)
+        for block in plan_tiles(reader.slide, tiling).blocks:
+            batch = read_block(reader, tiling, block)
+            canvas[block.region.slices] = stitch_tiles(batch.pixels.transpose(0, 3, 1, 2), tiling, block)[0]
+        maps.append(canvas)
+    np.testing.assert_array_equal(maps[0], maps[1])
+    np.testing.assert_array_equal(maps[0], maps[2])

@@ -1,0 +1,52 @@
+"""Models without weights, whose answer a test can work out for itself; named to the engine as `tests.tiny:...`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.models.load import ModelSpec
+from wsiparse.ontology import Target
+
+DARK = Target("dark", "dark things", "tone", (200, 0, 0), 0.5, threshold=0.6)
+LIGHT = Target("light", "light things", "tone", (0, 0, 200), 0.5, threshold=0.6)
+RED = Target("red", "red things", "hue", (0, 200, 0), 1.0, instances=True)
+
+
+@dataclass(frozen=True)
+class ToneModel:
+    """Answers from each pixel alone: `dark` is 255 - green, `light` green, `red` red."""
+
+    name: str = "tone"
+    digest: str = "0" * 64
+    targets: tuple[Target, ...] = (DARK, LIGHT, RED)
+    tile: int = 64
+    tile_bytes: int = 64 * 64 * 16
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        answers = {"dark": 255 - pixels[..., 1], "light": pixels[..., 1], "red": pixels[..., 0]}
+        return np.stack([answers[target.name] for target in targets], 1)
+
+
+def build_tone(spec: ModelSpec) -> ToneModel:
+    return ToneModel()
+
+
+def build_large(spec: ModelSpec) -> ToneModel:
+    return ToneModel(tile=1024, tile_bytes=1024 * 1024 * 16)
+
+
+class SlowModel(ToneModel):
+    """The same answers, slowly enough to be interrupted."""
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        time.sleep(0.05)
+        return super().predict(pixels, targets)
+
+
+def build_slow(spec: ModelSpec) -> SlowModel:
+    return SlowModel()

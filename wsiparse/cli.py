@@ -1,0 +1,193 @@
+"""The command line: words in, a function called, one line out where something is wrong.
+
+Exit codes: 0 all slides done · 2 the command or its input is wrong · 3 some slides failed · 1 a bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from wsiparse import __version__
+from wsiparse.errors import WsiparseError
+from wsiparse.runs.config import RunConfig, load_config
+
+OK, WRONG_INPUT, SOME_FAILED = 0, 2, 3
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except WsiparseError as error:
+        print(f"wsiparse: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("wsiparse: stopped; the same command continues where this one ended", file=sys.stderr)
+        return 130
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = argparse.ArgumentParser(prog="wsiparse", description="Text-prompted parsing of whole-slide images.")
+    parser.add_argument("--version", action="version", version=f"wsiparse {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_plan(commands)
+    _add_info(commands)
+    _add_status(commands)
+    _add_evaluate(commands)
+    _add_train(commands)
+    _add_models(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser("run", help="parse slides: probability maps, label maps, polygons")
+    run.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
+    run.add_argument("-o", "--output", required=True, type=Path, help="folder of the results; continued if begun")
+    run.add_argument("--overwrite", action="store_true", help="remove this folder's earlier run and start anew")
+    _add_settings(run)
+    run.set_defaults(command=_run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Options that stand above the same settings of a config file; None leaves the file's."""
+    parser.add_argument("--config", type=Path, help="TOML file of settings; options here stand above it")
+    parser.add_argument("--targets", type=_split, help="names of targets, separated by commas")
+    parser.add_argument("--prompt", dest="prompts", action="append", help="text prompt; may be given several times")
+    parser.add_argument("--model", help="shipped name, weights file, or package.module:factory")
+    parser.add_argument("--ontology", help="TOML file of targets")
+    parser.add_argument("--mpp", type=float, help="µm per pixel, for slides that state none")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--cluster", help="serial, local, or the address of a Dask scheduler")
+    parser.add_argument("--workers", type=int, help="worker processes of a local cluster")
+    parser.add_argument("--window", type=int, help="blocks in flight for each worker")
+    parser.add_argument("--overlap", type=int, help="shared width of neighbouring tiles, in pixels")
+    parser.add_argument("--block-tiles", type=int, help="tiles on each side of a block")
+    parser.add_argument("--memory-gb", type=float, help="memory that may be used")
+    parser.add_argument("--no-tissue", dest="tissue", action="store_false", default=None, help="parse blank areas too")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _settings(options: argparse.Namespace) -> RunConfig:
+    given = {name: getattr(options, name, None) for name in RunConfig.model_fields}
+    return load_config(options.config, {name: value for name, value in given.items() if value is not None})
+
+
+def _run(options: argparse.Namespace) -> int:
+    from wsiparse.runs.manifest import list_slides
+    from wsiparse.runs.parse import parse_run
+    from wsiparse.runs.progress import watch
+    from wsiparse.views.tables import show_run
+
+    config, rows = _settings(options), list_slides(options.slides)
+    with watch(len(rows)) as listen:
+        run = parse_run(rows, options.output, config, listen, options.overwrite)
+    failed = show_run(console, run, rows)
+    if failed and len(rows) == 1:
+        return WRONG_INPUT
+    return SOME_FAILED if failed else OK
+
+
+def _add_plan(commands: Any) -> None:
+    plan = commands.add_parser("plan", help="tiles, blocks, memory and disk, before anything runs")
+    plan.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
+    plan.add_argument("-o", "--output", type=Path, default=Path(), help="where the results would go")
+    _add_settings(plan)
+    plan.set_defaults(command=_plan)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from wsiparse.runs.manifest import list_slides
+    from wsiparse.runs.parse import take_order
+    from wsiparse.runs.pipeline import SerialEngine
+    from wsiparse.views.tables import show_plans
+
+    order, _ = take_order(SerialEngine(), _settings(options), options.output)
+    show_plans(console, order, list_slides(options.slides))
+    return OK
+
+
+def _add_info(commands: Any) -> None:
+    info = commands.add_parser("info", help="what a slide is: levels, mpp and its source, codec, tissue, read speed")
+    info.add_argument("slide")
+    info.add_argument("--mpp", type=float, help="µm per pixel, where the slide states none")
+    info.set_defaults(command=_info)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from wsiparse.views.tables import show_slide
+
+    show_slide(console, options.slide, options.mpp)
+    return OK
+
+
+def _add_status(commands: Any) -> None:
+    status = commands.add_parser("status", help="which slides of a run are done, left or failed, and why")
+    status.add_argument("output", type=Path)
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(command=_status)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from wsiparse.runs.run import open_run
+    from wsiparse.views.tables import show_status
+
+    failed = show_status(console, open_run(options.output), options.json)
+    return SOME_FAILED if failed else OK
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="Dice and IoU against references")
+    evaluate.add_argument("output", type=Path, help="folder of a run")
+    evaluate.add_argument("--reference", type=Path, help="folder or manifest of references; else the run's manifest")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from wsiparse.runs.evaluate import evaluate_run
+    from wsiparse.runs.run import open_run
+
+    evaluate_run(open_run(options.output), options.reference, console)
+    return OK
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser("train", help="train or fine-tune a model on images and masks")
+    train.add_argument("config", type=Path)
+    train.set_defaults(command=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from wsiparse.training.loop import train
+
+    train(options.config)
+    return OK
+
+
+def _add_models(commands: Any) -> None:
+    models = commands.add_parser("models", help="the models that are installed, with targets, licence and digest")
+    models.set_defaults(command=_models)
+
+
+def _models(options: argparse.Namespace) -> int:
+    from wsiparse.views.tables import show_models
+
+    show_models(console)
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

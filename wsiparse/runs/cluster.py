@@ -1,0 +1,233 @@
+"""The same steps on a Dask cluster: the only module that knows Dask.
+
+Dask begins and ends at a block. Of each block three tasks are submitted (load needs READ, predict needs GPU, store
+needs neither); a bounded window of blocks is in flight, blocks of the next slide follow when those of the last run out,
+and only small records come back to the client.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dask
+from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+
+from wsiparse.errors import InputError
+from wsiparse.models.devices import count_accelerators
+from wsiparse.models.load import ModelSpec
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.finish import finish_slide
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.pipeline import (
+    BlockRecord,
+    Listener,
+    ModelFacts,
+    describe_model,
+    load_block,
+    predict_block,
+    record_failure,
+    store_block,
+)
+from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
+
+THREADS = 4
+"""Threads a worker: one predicts, two read ahead, one stores."""
+ROLES = {"GPU": 1, "READ": 2}
+SLIDES_AHEAD = 2
+"""Slides prepared beyond the one whose blocks are being submitted."""
+
+
+@contextmanager
+def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
+    """Connect to the cluster of a config, or start a local one; it ends with the block."""
+    quiet = {"distributed.worker.memory.terminate": False, "distributed.comm.timeouts.connect": "60s"}
+    with dask.config.set(quiet), _connect(config) as client:
+        yield ClusterEngine(client, config.window)
+
+
+@contextmanager
+def _connect(config: RunConfig) -> Iterator[Client]:
+    if "://" in config.cluster:
+        with _reach(config.cluster) as client:
+            yield client
+        return
+    workers = config.workers or max(count_accelerators(), 1)
+    with _start_threads() if workers == 1 else _start_processes(workers) as cluster, Client(cluster) as client:
+        client.wait_for_workers(workers, timeout=120)
+        yield client
+
+
+def _reach(address: str) -> Client:
+    try:
+        return Client(address, timeout=20)
+    except OSError as error:
+        raise InputError(f"cluster {address}: no scheduler answers; start one with `dask scheduler`") from error
+
+
+def _start_threads() -> LocalCluster:
+    """One process: tiles pass from thread to thread and are never copied."""
+    return LocalCluster(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=THREADS,
+        resources=ROLES,
+        dashboard_address=None,
+        memory_limit=0,
+        silence_logs=logging.ERROR,
+    )
+
+
+def _start_processes(workers: int) -> SpecCluster:
+    """One process an accelerator, which sees that one alone; without accelerators they share the processors."""
+    accelerators = count_accelerators()
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": logging.ERROR}
+    specs = {
+        n: {"cls": Nanny, "options": {**options, "env": _worker_environment(n, accelerators, threads)}}
+        for n in range(workers)
+    }
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
+    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.ERROR)
+
+
+def _worker_environment(number: int, accelerators: int, threads: int) -> dict[str, str]:
+    seen = {"CUDA_VISIBLE_DEVICES": str(number % accelerators)} if accelerators else {}
+    return {**seen, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+@dataclass(eq=False)
+class _Slide:
+    """A slide in flight, as the client sees it."""
+
+    row: ManifestRow
+    work: SlideWork
+    blocks: Iterator[BlockWork]
+    waiting: set[Future] = field(default_factory=set)
+    records: list[BlockRecord] = field(default_factory=list)
+    exhausted: bool = False
+
+
+@dataclass
+class ClusterEngine:
+    """Runs slides on the workers of a client."""
+
+    client: Client
+    window: int
+    """Blocks in flight for each worker."""
+
+    def describe(self, spec: ModelSpec) -> ModelFacts:
+        """The model, as a worker that can hold it sees it."""
+        facts: ModelFacts = self.client.submit(describe_model, spec, resources={"GPU": 1}, pure=False).result()
+        return facts
+
+    def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
+        """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""
+        _Cohort(self, order, rows, listen).run()
+
+
+class _Cohort:
+    """The client's loop: keep the window full, take what completes, never hold a pixel."""
+
+    def __init__(self, engine: ClusterEngine, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
+        self.client, self.order, self.listen = engine.client, order, listen
+        workers = max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+        self.limit = engine.window * workers
+        self.rows = iter(rows)
+        self.completed = as_completed()
+        self.preparing: dict[Future, ManifestRow] = {}
+        self.blocks: dict[Future, _Slide] = {}
+        self.finishing: dict[Future, _Slide] = {}
+        self.slides: list[_Slide] = []
+
+    def run(self) -> None:
+        """Until no row is left and nothing is in flight."""
+        self._refill()
+        for future in self.completed:
+            if future.cancelled():
+                continue
+            self._take(future)
+            self._refill()
+
+    def _refill(self) -> None:
+        ahead = len(self.preparing) + len(self.slides)
+        while ahead <= SLIDES_AHEAD and (row := next(self.rows, None)):
+            self._submit_slide(row)
+            ahead += 1
+        while len(self.blocks) < self.limit and (slide := next((s for s in self.slides if not s.exhausted), None)):
+            self._submit_block(slide)
+
+    def _submit_slide(self, row: ManifestRow) -> None:
+        self.listen("started", row.id, None)
+        future = self._submit(prepare_slide, self.order, row, resources={"READ": 1}, priority=20)
+        self.preparing[future] = row
+
+    def _submit_block(self, slide: _Slide) -> None:
+        block = next(slide.blocks, None)
+        if block is None:
+            slide.exhausted = True
+            self._finish_if_complete(slide)
+            return
+        loaded = self.client.submit(load_block, block, resources={"READ": 1}, pure=False)
+        predicted = self.client.submit(predict_block, block, loaded, resources={"GPU": 1}, pure=False, priority=5)
+        stored = self._submit(store_block, block, predicted, priority=10)
+        self.blocks[stored] = slide
+        slide.waiting.add(stored)
+
+    def _submit(self, *call: object, **options: object) -> Future:
+        future = self.client.submit(*call, **options, pure=False)
+        self.completed.add(future)
+        return future
+
+    def _take(self, future: Future) -> None:
+        if row := self.preparing.pop(future, None):
+            self._take_prepared(future, row)
+        elif slide := self.blocks.pop(future, None):
+            self._take_block(future, slide)
+        elif slide := self.finishing.pop(future, None):
+            self._take_finished(future, slide)
+
+    def _take_prepared(self, future: Future, row: ManifestRow) -> None:
+        if future.status == "error":
+            self._fail(future, row)
+            return
+        work: SlideWork = future.result()
+        self.slides.append(_Slide(row, work, work.blocks_left()))
+
+    def _take_block(self, future: Future, slide: _Slide) -> None:
+        slide.waiting.discard(future)
+        if future.status == "error":
+            self._give_up(slide)
+            self._fail(future, slide.row)
+            return
+        slide.records.append(future.result())
+        self.listen("block", slide.row.id, slide.records[-1])
+        self._finish_if_complete(slide)
+
+    def _finish_if_complete(self, slide: _Slide) -> None:
+        if slide.exhausted and not slide.waiting and slide in self.slides:
+            self.slides.remove(slide)
+            future = self._submit(finish_slide, slide.work, slide.records, resources={"READ": 1}, priority=15)
+            self.finishing[future] = slide
+
+    def _take_finished(self, future: Future, slide: _Slide) -> None:
+        if future.status == "error":
+            self._fail(future, slide.row)
+        else:
+            self.listen("done", slide.row.id, None)
+
+    def _give_up(self, slide: _Slide) -> None:
+        for future in slide.waiting:
+            self.blocks.pop(future, None)
+        self.client.cancel(list(slide.waiting))
+        slide.waiting.clear()
+        self.slides = [other for other in self.slides if other is not slide]
+
+    def _fail(self, future: Future, row: ManifestRow) -> None:
+        error, trace = future.exception(), "".join(traceback.format_tb(future.traceback()))
+        record_failure(self.order.folder(row), error, f"{trace}{type(error).__name__}: {error}\n")
+        self.listen("failed", row.id, None)

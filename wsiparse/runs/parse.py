@@ -1,0 +1,90 @@
+"""A whole run: from the settings and slides a person names to a folder of results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from wsiparse import __version__
+from wsiparse.models.devices import name_accelerators
+from wsiparse.models.load import ModelSpec
+from wsiparse.ontology import Ontology, load_ontology
+from wsiparse.runs.cluster import open_cluster
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.machine import describe_machine
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.passes import choose_targets
+from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
+from wsiparse.runs.run import Run, State, fingerprint_run, start_run
+from wsiparse.runs.work import Order
+
+LIBRARIES = ("dask", "distributed", "imagecodecs", "numpy", "openslide-python", "rasterio", "shapely", "torch", "zarr")
+
+
+class Engine(Protocol):
+    """Whoever does the work: this process, or a cluster."""
+
+    def describe(self, spec: ModelSpec) -> ModelFacts:
+        """The model's facts."""
+
+    def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
+        """Parse the slides; what fails is recorded in its folder."""
+
+
+@contextmanager
+def open_engine(config: RunConfig) -> Iterator[Engine]:
+    """The engine that a config asks for."""
+    if config.cluster == "serial":
+        yield SerialEngine()
+        return
+    with open_cluster(config) as engine:
+        yield engine
+
+
+def parse_run(
+    rows: Sequence[ManifestRow], output: Path, config: RunConfig, listen: Listener, overwrite: bool = False
+) -> Run:
+    """Parse all slides that are not done yet into `output`, and return the run.
+
+    Raises InputError where the command cannot be carried out; a slide that fails is recorded and raises nothing.
+    """
+    with open_engine(config) as engine:
+        order, facts = take_order(engine, config, output)
+        run = start_run(output, _record(order, facts), rows, overwrite)
+        left = [row for row in rows if run.state(row.id) not in {State.DONE, State.EMPTY}]
+        for row in left:
+            (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
+        engine.parse_cohort(order, left, listen)
+    return run
+
+
+def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, ModelFacts]:
+    """Resolve the model and the targets of a config."""
+    spec = ModelSpec(config.model, config.device)
+    facts = engine.describe(spec)
+    ontology = load_ontology(config.ontology) if config.ontology else Ontology(facts.targets)
+    targets = choose_targets(ontology, config.targets, config.prompts)
+    pinned = ModelSpec(spec.name_or_path, spec.device, spec.batch, facts.digest)
+    return Order(config, pinned, facts.tile, facts.tile_bytes, targets, str(output)), facts
+
+
+def _record(order: Order, facts: ModelFacts) -> dict[str, Any]:
+    targets = [asdict(target) for target in order.targets]
+    decisive = {"model": facts.digest, "targets": targets, **order.config.result_settings, "version": __version__}
+    return {
+        "wsiparse": __version__,
+        "fingerprint": fingerprint_run(decisive),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "model": {"name": facts.name, "digest": facts.digest, "tile": facts.tile},
+        "targets": targets,
+        "config": order.config.model_dump(),
+        "machine": {**describe_machine(), "accelerators": name_accelerators()},
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }

@@ -1,0 +1,153 @@
+"""The steps of one slide, in order. Serial here; cluster.py sends the same functions to other processes.
+
+prepare_slide ─► load_block ─► predict_block ─► store_block    once a block
+                                                     │
+                      finish_slide ◄─────────────────┘         pyramids, label maps, outlines, summary
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import WsiparseError
+from wsiparse.files import write_json
+from wsiparse.maps.canvas import write_block
+from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.ontology import Target
+from wsiparse.runs.clock import StageClock
+from wsiparse.runs.finish import finish_slide
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.work import BlockWork, Order, prepare_slide
+from wsiparse.slides.open import reader_of
+from wsiparse.tiles.reading import TileBatch, read_block
+from wsiparse.tiles.stitch import stitch_tiles
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A block's tiles, and the seconds they took."""
+
+    batch: TileBatch
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A block's probabilities uint8 [N, K, tile, tile], and the seconds so far."""
+
+    tiles: NDArray[np.uint8]
+    unreadable_pixels: int
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class BlockRecord:
+    """What comes back of a block: a few numbers, never pixels."""
+
+    tiles: int
+    unreadable_pixels: int
+    seconds: dict[str, float]
+
+
+Listener = Callable[[str, str, BlockRecord | None], None]
+"""Told of events: name (`started`, `block`, `done`, `failed`), slide id, and a block's record."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a run must know of a model before it starts; small, where the model may be large and far away."""
+
+    name: str
+    digest: str
+    targets: tuple[Target, ...]
+    tile: int
+    tile_bytes: int
+
+
+def describe_model(spec: ModelSpec) -> ModelFacts:
+    """Load a model where this is called and say what it is."""
+    model = load_model(spec)
+    return ModelFacts(model.name, model.digest, tuple(model.targets), model.tile, model.tile_bytes)
+
+
+def load_block(work: BlockWork) -> Loaded:
+    """Read a block's tiles; work for a processor."""
+    clock = StageClock()
+    with clock.measure("read"):
+        batch = read_block(reader_of(work.slide), work.tiling, work.block)
+    return Loaded(batch, clock.seconds)
+
+
+def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
+    """Ask the model about a block's tiles; work for an accelerator."""
+    clock = StageClock()
+    clock.add(loaded.seconds)
+    with clock.measure("predict"):
+        tiles = load_model(work.model).predict(loaded.batch.pixels, work.canvas.targets)
+    return Predicted(tiles, loaded.batch.unreadable_pixels, clock.seconds)
+
+
+def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
+    """Stitch a block and write its shard; from then on it is done."""
+    clock = StageClock()
+    clock.add(predicted.seconds)
+    with clock.measure("stitch"):
+        canvas = stitch_tiles(predicted.tiles, work.tiling, work.block)
+    with clock.measure("write"):
+        write_block(work.canvas, work.block, canvas)
+    return BlockRecord(len(work.block.cores), predicted.unreadable_pixels, clock.seconds)
+
+
+def parse_block(work: BlockWork) -> BlockRecord:
+    """All of a block's work."""
+    return store_block(work, predict_block(work, load_block(work)))
+
+
+def parse_slide(order: Order, row: ManifestRow, listen: Listener) -> dict[str, Any]:
+    """Parse one slide, block after block; returns its summary."""
+    work = prepare_slide(order, row)
+    records = []
+    for block in work.blocks_left():
+        records.append(parse_block(block))
+        listen("block", row.id, records[-1])
+    return finish_slide(work, records)
+
+
+class SerialEngine:
+    """Does everything in this process and this thread: the reference that every cluster must equal."""
+
+    def describe(self, spec: ModelSpec) -> ModelFacts:
+        """The model, loaded here."""
+        return describe_model(spec)
+
+    def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
+        """Parse slides one after another; one that fails is recorded and the next one follows."""
+        for row in rows:
+            listen("started", row.id, None)
+            try:
+                parse_slide(order, row, listen)
+            except Exception as error:  # the border of a slide: what befalls one must not take the cohort with it
+                record_failure(order.folder(row), error, traceback.format_exc())
+                listen("failed", row.id, None)
+            else:
+                listen("done", row.id, None)
+
+
+def record_failure(folder: Path, error: BaseException, trace: str) -> None:
+    """Write failed.json: a stable reason code, the one line for people, the traceback for engineers."""
+    write_json(folder / "failed.json", {"reason": name_reason(error), "message": str(error), "traceback": trace})
+
+
+def name_reason(error: BaseException) -> str:
+    """The reason code of an error: its own, or `out_of_memory`, `io_error` or `bug`."""
+    if isinstance(error, WsiparseError):
+        return error.reason
+    kinds = {MemoryError: "out_of_memory", OSError: "io_error"}
+    return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "bug")

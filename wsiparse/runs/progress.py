@@ -1,0 +1,43 @@
+"""How far a run is: bars on a terminal, JSON lines where nobody watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from wsiparse.runs.pipeline import BlockRecord, Listener
+
+
+@contextmanager
+def watch(slides: int) -> Iterator[Listener]:
+    """A listener that shows the progress of so many slides on standard error."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _report_lines
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as progress:
+        yield _Bars(progress, progress.add_task("slides", total=slides, note="")).listen
+
+
+def _report_lines(event: str, slide: str, record: BlockRecord | None) -> None:
+    if event != "block":
+        print(json.dumps({"time": round(time.time(), 3), "event": event, "slide": slide}), file=sys.stderr, flush=True)
+
+
+class _Bars:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self.progress, self.task = progress, task
+        self.tiles, self.start = 0, time.perf_counter()
+
+    def listen(self, event: str, slide: str, record: BlockRecord | None) -> None:
+        self.tiles += record.tiles if record else 0
+        rate = self.tiles / (time.perf_counter() - self.start)
+        finished = int(event in {"done", "failed"})
+        self.progress.update(self.task, advance=finished, note=f"{slide}: {self.tiles} tiles, {rate:.1f} a second")

@@ -1,0 +1,138 @@
+"""What is to be done for one slide: its passes, planned and refused before anything is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsiparse.maps.canvas import Canvas, create_canvas, written_blocks
+from wsiparse.models.load import ModelSpec
+from wsiparse.ontology import Target
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.machine import free_disk, usable_memory
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.passes import Pass, group_passes
+from wsiparse.slides.open import open_slide
+from wsiparse.slides.slide import Slide
+from wsiparse.slides.thumbnail import read_thumbnail
+from wsiparse.slides.tissue import TissueMask, find_tissue
+from wsiparse.tiles.budget import Budget, project_budget, refuse_unaffordable
+from wsiparse.tiles.plan import Block, TilePlan, Tiling, choose_grid, plan_tiles
+
+THUMBNAIL_MPP = 8.0
+"""Scale at which tissue is looked for."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of every slide of a run; small, and it pickles."""
+
+    config: RunConfig
+    model: ModelSpec
+    tile: int
+    tile_bytes: int
+    """Memory of one tile's forward pass, as the model states it."""
+    targets: tuple[Target, ...]
+    output: str
+
+    def folder(self, row: ManifestRow) -> Path:
+        """Where a slide's results go."""
+        return Path(self.output, row.id)
+
+    def targets_of(self, row: ManifestRow) -> tuple[Target, ...]:
+        """The run's targets, or those among them that the slide's row names."""
+        return tuple(target for target in self.targets if not row.targets or target.name in row.targets)
+
+
+@dataclass(frozen=True)
+class SlidePlan:
+    """A slide as opened, where its tissue lies, and the plan of each pass."""
+
+    slide: Slide
+    tissue: TissueMask | None
+    passes: tuple[tuple[Pass, TilePlan], ...]
+
+
+@dataclass(frozen=True)
+class PassWork:
+    """One pass over a slide: its plan and the canvas that its blocks are written to."""
+
+    plan: TilePlan
+    canvas: Canvas
+
+
+@dataclass(frozen=True)
+class SlideWork:
+    """All that is left to do for a slide, passes in order."""
+
+    slide: Slide
+    folder: str
+    model: ModelSpec
+    passes: tuple[PassWork, ...]
+    simplify: float
+    tissue_share: float | None
+    """Share of the thumbnail that is tissue; None where tissue was not looked for."""
+    pen_share: float | None
+    """Share of the thumbnail that is pen marks."""
+
+    def blocks_left(self) -> Iterator[BlockWork]:
+        """The blocks that no shard on disk shows as done."""
+        for part in self.passes:
+            done = written_blocks(part.canvas)
+            for block in part.plan.blocks:
+                if (block.row, block.column) not in done:
+                    yield BlockWork(self.slide, self.model, part.canvas, block)
+
+
+@dataclass(frozen=True)
+class BlockWork:
+    """One block to read, predict and write; a few kilobytes, whatever the slide's size."""
+
+    slide: Slide
+    model: ModelSpec
+    canvas: Canvas
+    block: Block
+
+    @property
+    def tiling(self) -> Tiling:
+        """How the canvas is cut."""
+        return self.canvas.tiling
+
+
+def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
+    """Open a slide, find its tissue and plan its passes; nothing is written."""
+    reader = open_slide(row.slide, id=row.id, mpp=row.mpp or order.config.mpp)
+    tissue = find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP)) if order.config.tissue else None
+    slide = reader.slide
+    passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in group_passes(order.targets_of(row)))
+    reader.close()
+    return SlidePlan(slide, tissue, passes)
+
+
+def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
+    tiling = Tiling(choose_grid(slide, part.mpp), order.tile, order.config.overlap, order.config.block_tiles)
+    return plan_tiles(slide, tiling, tissue)
+
+
+def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
+    """What a pass will take of memory and disk."""
+    return project_budget(plan, len(part.targets), order.tile_bytes, order.config.window)
+
+
+def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
+    """Plan a slide, refuse what cannot fit, and make its canvases or take up those that are there."""
+    planned, folder = plan_slide(order, row), order.folder(row)
+    budgets = [project_pass(order, part, plan) for part, plan in planned.passes]
+    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
+    for budget in budgets:
+        refuse_unaffordable(budget, memory, free_disk(folder))
+    works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
+    tissue = planned.tissue
+    shares = (tissue.share, tissue.pen_share) if tissue else (None, None)
+    return SlideWork(planned.slide, str(folder), order.model, works, order.config.simplify, *shares)
+
+
+def _make_pass(folder: Path, part: Pass, plan: TilePlan) -> PassWork:
+    canvas = create_canvas(folder / "parse.zarr" / part.name, plan.digest, plan.tiling, part.targets)
+    return PassWork(plan, canvas)

@@ -1,0 +1,149 @@
+"""Tables for a terminal: what a command did or would do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from wsiparse.geometry import Region
+from wsiparse.models.load import ModelSpec, list_models, load_model
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.run import Run, State
+from wsiparse.runs.work import THUMBNAIL_MPP, Order, plan_slide, project_pass
+from wsiparse.slides.open import open_slide
+from wsiparse.slides.slide import Reader
+from wsiparse.slides.thumbnail import read_thumbnail
+from wsiparse.slides.tissue import find_tissue
+
+
+def make_table(*columns: str) -> Table:
+    """An empty table in the house's style; names that end in a blank are numbers and stand right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
+    return table
+
+
+def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
+    """What a run found on each slide, and which failed; returns how many did."""
+    table = make_table("slide", "state", "target", "objects ", "area mm² ", "mean p ", "seconds ")
+    states = {row.id: run.state(row.id) for row in rows}
+    for slide_id, state in states.items():
+        _add_slide(table, run, slide_id, state)
+    console.print(table)
+    for slide_id in (name for name, state in states.items() if state is State.FAILED):
+        console.print(f"failed {slide_id}: {run.failure(slide_id)['message']}", style="red")
+    console.print(f"results: {run.path}")
+    return sum(state is State.FAILED for state in states.values())
+
+
+def _add_slide(table: Table, run: Run, slide_id: str, state: State) -> None:
+    if state is not State.DONE:
+        table.add_row(slide_id, state)
+        return
+    summary = run.summary(slide_id)
+    seconds = f"{sum(summary['seconds'].values()):.1f}"
+    for n, entry in enumerate(summary["targets"]):
+        probability = "" if entry["mean_probability"] is None else f"{entry['mean_probability']:.2f}"
+        cells = (entry["target"], str(entry["objects"]), f"{entry['area_um2'] / 1e6:.4f}", probability)
+        table.add_row(slide_id if n == 0 else "", state if n == 0 else "", *cells, seconds if n == 0 else "")
+
+
+def show_status(console: Console, run: Run, as_json: bool) -> int:
+    """The state of every slide of a run, from its files alone; returns how many failed."""
+    states = {row.id: run.state(row.id) for row in run.rows}
+    reasons = {name: run.failure(name) for name, state in states.items() if state is State.FAILED}
+    if as_json:
+        slides = {name: {"state": state, **_reason(reasons.get(name))} for name, state in states.items()}
+        console.print_json(json.dumps(slides))
+        return len(reasons)
+    counts = {state: sum(found is state for found in states.values()) for state in State}
+    console.print(", ".join(f"{count} {state}" for state, count in counts.items()))
+    for name, failure in reasons.items():
+        console.print(f"failed {name} ({failure['reason']}): {failure['message']}", style="red")
+    return len(reasons)
+
+
+def _reason(failure: dict[str, Any] | None) -> dict[str, str]:
+    return {key: failure[key] for key in ("reason", "message")} if failure else {}
+
+
+def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> None:
+    """Tiles, blocks, memory, disk and time of every pass over every slide, as projected."""
+    seconds = _time_tile(order)
+    table = make_table(
+        "slide", "pass", "targets ", "canvas", "tissue mm² ", "tiles ", "blocks ", "memory ", "disk ≤ ", "model time "
+    )
+    for row in rows:
+        for part, plan in plan_slide(order, row).passes:
+            budget, grid = project_pass(order, part, plan), plan.tiling.grid
+            size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
+            counts = (f"{budget.tissue_mm2:.1f}", str(budget.tiles), str(budget.blocks))
+            needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
+            table.add_row(
+                row.id, part.name, str(len(part.targets)), size, *counts, *needs, f"{budget.tiles * seconds:.0f} s"
+            )
+    console.print(table)
+    console.print(
+        "memory is for each worker; disk is before compression; model time is for one accelerator, from one tile"
+    )
+
+
+def _time_tile(order: Order) -> float:
+    """Seconds of one tile's forward pass, measured here and now."""
+    model = load_model(order.model)
+    tile = np.full((1, order.tile, order.tile, 3), 200, np.uint8)
+    model.predict(tile, order.targets)
+    start = time.perf_counter()
+    model.predict(tile, order.targets)
+    return time.perf_counter() - start
+
+
+def show_slide(console: Console, path: str, mpp: float | None) -> None:
+    """What a slide is, and how fast its pixels can be read here."""
+    reader = open_slide(path, mpp=mpp)
+    slide, tissue = reader.slide, find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP))
+    speed, pixels = _time_reading(reader)
+    facts = {
+        "file": slide.path,
+        "vendor": slide.vendor,
+        "codec": slide.codec or "unknown",
+        "size": f"{slide.grid.width} × {slide.grid.height} px, {slide.grid.area_mm2:.1f} mm²",
+        "mpp": f"{slide.mpp:g} µm (from {slide.mpp_source})",
+        "levels": ", ".join(f"{level.width} × {level.height} at {level.mpp:g} µm" for level in slide.levels),
+        "bounds": str(slide.bounds) if slide.bounds else "none",
+        "tissue": f"{tissue.share:.0%} of the slide, pen marks {tissue.pen_share:.1%}",
+        "reading": f"{speed:.0f} MP/s over {pixels / 1e6:.1f} MP, {reader.unreadable_pixels} pixels unreadable",
+    }
+    table = make_table("", "")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    table.show_header = False
+    console.print(table)
+
+
+def _time_reading(reader: Reader) -> tuple[float, int]:
+    grid = reader.slide.grid
+    side = Region(grid.width // 4, grid.height // 4, min(grid.width, 4096), min(grid.height, 4096)).intersect(
+        grid.region
+    )
+    start = time.perf_counter()
+    reader.read_region(side, 0)
+    return side.area / 1e6 / (time.perf_counter() - start), side.area
+
+
+def show_models(console: Console) -> None:
+    """The shipped models and what they find."""
+    table = make_table("model", "target", "prompt", "mpp ", "digest")
+    for name in list_models():
+        model = load_model(ModelSpec(name, "cpu"))
+        for n, target in enumerate(model.targets):
+            first = (name, model.digest[:12]) if n == 0 else ("", "")
+            table.add_row(first[0], target.name, target.prompt, f"{target.mpp:g}", first[1])
+    console.print(table)
