@@ -10,12 +10,16 @@ from pathlib import Path
 from wsiparse.slides.files import check_file
 from wsiparse.slides.image import VENDOR as IMAGE
 from wsiparse.slides.image import ImageReader, describe_image
+from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.openslide import OpenSlideReader, describe_openslide, detect_vendor
 from wsiparse.slides.slide import Reader, Slide
+from wsiparse.slides.tiff import check_complete, read_jpeg_levels
 
 OPEN_READERS = 8
 """Readers that `reader_of` keeps open in a process."""
 
+# Formats whose tiles lie side by side without gaps or overlaps, as the fast path needs them.
+_TIFF_VENDORS = ("aperio", "generic-tiff")
 _readers: OrderedDict[tuple[int, Slide], Reader] = OrderedDict()
 _lock = threading.Lock()
 
@@ -34,7 +38,10 @@ def describe(path: str | Path, *, id: str | None = None, mpp: float | None = Non
     file = Path(path)
     check_file(file)
     name = file.stem if id is None else id
-    if detect_vendor(file):
+    vendor = detect_vendor(file)
+    if vendor in _TIFF_VENDORS:
+        check_complete(file)
+    if vendor:
         return describe_openslide(file, name, mpp)
     return describe_image(file, name, mpp)
 
@@ -43,6 +50,9 @@ def make_reader(slide: Slide) -> Reader:
     """A new reader of a described slide; the file is opened when pixels are first asked for."""
     if slide.vendor == IMAGE:
         return ImageReader(slide)
+    if slide.vendor in _TIFF_VENDORS and slide.codec == "jpeg":
+        levels = read_jpeg_levels(Path(slide.path), [(level.width, level.height) for level in slide.levels])
+        return JpegTiffReader(slide, levels) if levels else OpenSlideReader(slide)
     return OpenSlideReader(slide)
 
 

@@ -21,6 +21,7 @@ from wsiparse.slides.handle import Count, Handle
 from wsiparse.slides.levels import Size, blank_pixels, build_levels, cut_region
 from wsiparse.slides.mpp import choose_scale, read_scales
 from wsiparse.slides.slide import Pixels, Slide
+from wsiparse.slides.tiff import read_codec
 
 _log = logging.getLogger(__name__)
 _CELL = (512, 512)  # where a level states no tile size of its own
@@ -53,6 +54,7 @@ def describe_openslide(path: Path, id: str, mpp: float | None) -> Slide:
             mpp_source=scale.source,
             bounds=read_bounds(handle.properties),
             vendor=handle.properties.get("openslide.vendor", ""),
+            codec=read_codec(path),
             fingerprint=fingerprint_file(path),
         )
 

@@ -1,0 +1,108 @@
+"""What the directories of a TIFF file say about its stored tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from wsiparse.errors import SlideError
+from wsiparse.geometry import Region
+from wsiparse.slides.levels import Size
+
+_CODECS = {
+    1: "none",
+    5: "lzw",
+    7: "jpeg",
+    8: "deflate",
+    32946: "deflate",
+    33003: "jpeg2000",
+    33005: "jpeg2000",
+    34712: "jpeg2000",
+}
+_JPEG = 7
+_COLORSPACES = {2: "RGB", 6: "YCBCR"}
+
+
+@dataclass(frozen=True, eq=False)
+class TiledLevel:
+    """Where the JPEG tiles of one level lie in the file, and how to decode them."""
+
+    size: Size
+    tile: Size
+    offsets: NDArray[np.int64]
+    """First byte of each tile, row by row."""
+    counts: NDArray[np.int64]
+    """Bytes of each tile; all above 0."""
+    tables: bytes | None
+    """Quantisation and Huffman tables shared by the tiles, where they are not in the tiles themselves."""
+    colorspace: str
+    """Meaning of the stored colours, `RGB` or `YCBCR`; Aperio's JPEG tiles do not say it themselves."""
+
+    @property
+    def columns(self) -> int:
+        """Tiles in a row."""
+        return -(-self.size[0] // self.tile[0])
+
+    def index_at(self, part: Region) -> int:
+        """The tile that holds a part's upper left pixel."""
+        return part.y // self.tile[1] * self.columns + part.x // self.tile[0]
+
+
+def read_codec(path: Path) -> str:
+    """Compression of a TIFF's first directory; empty where the file is no TIFF."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            codec = int(file.pages[0].compression)
+    except (tifffile.TiffFileError, ValueError, IndexError):
+        return ""
+    return _CODECS.get(codec, f"tiff-{codec}")
+
+
+def check_complete(path: Path) -> None:
+    """Raise SlideError where tiles of a TIFF lie beyond the file's end."""
+    length = path.stat().st_size
+    with tifffile.TiffFile(path) as file:
+        for page in file.pages:
+            ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
+            if ends.size and ends.max() > length:
+                raise SlideError(
+                    f"{path}: truncated at {length} bytes, its pixels go on to byte {ends.max()}; copy the file again"
+                )
+
+
+def read_jpeg_levels(path: Path, sizes: Sequence[Size]) -> tuple[TiledLevel, ...]:
+    """The tiled JPEG levels of these sizes; empty where any of them is stored in another way."""
+    with tifffile.TiffFile(path) as file:
+        pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+        found = [[page for page in pages if (page.imagewidth, page.imagelength) == size] for size in sizes]
+        # Two directories of one size cannot be told apart; a missing tile is for OpenSlide to make up.
+        if not all(len(fitting) == 1 and _is_plain_jpeg(fitting[0]) for fitting in found):
+            return ()
+        return tuple(_tiled_level(fitting[0]) for fitting in found)
+
+
+def _is_plain_jpeg(page: tifffile.TiffPage) -> bool:
+    tiles = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    return (
+        int(page.compression) == _JPEG
+        and int(page.photometric) in _COLORSPACES
+        and (page.samplesperpixel, page.bitspersample, int(page.planarconfig), page.tiledepth) == (3, 8, 1, 1)
+        and len(page.dataoffsets) == len(page.databytecounts) == tiles
+        and min(page.databytecounts) > 0
+    )
+
+
+def _tiled_level(page: tifffile.TiffPage) -> TiledLevel:
+    return TiledLevel(
+        size=(page.imagewidth, page.imagelength),
+        tile=(page.tilewidth, page.tilelength),
+        offsets=np.asarray(page.dataoffsets, np.int64),
+        counts=np.asarray(page.databytecounts, np.int64),
+        tables=page.jpegtables,
+        colorspace=_COLORSPACES[int(page.photometric)],
+    )
