@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,16 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
+from wsiparse.annotations.annotation import Annotation
+from wsiparse.ontology import Target
+
 AREA = "Area µm^2"
 """Measurement QuPath users know by this name."""
 PROBABILITY = "Mean probability"
 """Measurement that carries `Annotation.probability`."""
+
+UNKNOWN_COLOR = (128, 128, 128)
+"""Of classes that are no target: the grey of QuPath's unspecific classes."""
 
 _GEOMETRIES = {"Polygon", "MultiPolygon", "GeometryCollection", "Point", "MultiPoint", "LineString", "MultiLineString"}
 _NOT_ANNOTATIONS = {"tile", "tmaCore", "root"}
@@ -151,3 +157,19 @@ def repair_polygons(polygons: list[Polygon]) -> tuple[Polygon | MultiPolygon, bo
     fixed = geometry if valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     parts = [part for part in shapely.get_parts(fixed) if isinstance(part, Polygon) and part.area > 0]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts), not valid
+
+
+def build_properties(annotation: Annotation, target: Target | None, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The properties of an annotation's feature: what QuPath shows and keeps; numbers that are not finite are left out.
+
+    `target` is None for a class that is none of the targets written.
+    """
+    numbers = {AREA: annotation.area_um2, PROBABILITY: annotation.probability}
+    properties: dict[str, Any] = {"objectType": "detection" if target and target.instances else "annotation"}
+    if annotation.target:  # a classification without a colour makes QuPath refuse the whole file
+        properties["classification"] = {"name": annotation.target, "color": target.color if target else UNKNOWN_COLOR}
+    properties["measurements"] = {
+        name: round(n, 6) for name, n in numbers.items() if n is not None and math.isfinite(n)
+    }
+    properties["metadata"] = {**({"prompt": target.prompt} if target else {}), **metadata}
+    return properties

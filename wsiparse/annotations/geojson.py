@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import gzip
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
+import numpy as np
+import orjson
 import shapely
 from shapely import MultiPolygon, Polygon
 
+from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.documents import read_documents
-from wsiparse.annotations.features import find_features, parse_class, parse_polygons, parse_probability, repair_polygons
-from wsiparse.errors import ReferenceFileError
+from wsiparse.annotations.features import (
+    build_properties,
+    find_features,
+    parse_class,
+    parse_polygons,
+    parse_probability,
+    repair_polygons,
+)
+from wsiparse.annotations.outlines import Polygons
+from wsiparse.annotations.simplify import snap_polygons
+from wsiparse.errors import OutputError, ReferenceFileError
+from wsiparse.files import write_whole
+from wsiparse.ontology import Target
 from wsiparse.slides.slide import Slide
+
+_NAMESPACE = uuid.UUID("6f0e3a52-7d1c-5b8e-9c47-2a6f4d0b81e3")
+_BATCH = 1024
+_COMPRESSION = 3
+"""Level of gzip: a quarter of the size for twice the time; higher levels cost more than they save."""
 
 CoordinateSpace = Literal["level0", "qupath_openslide"]
 """Origin of a file's pixels: the full slide, or the scanned area that QuPath crops to where the slide states bounds."""
@@ -63,7 +87,8 @@ def _make_annotations(
 ) -> list[Annotation]:
     if outline.is_empty:
         return []
-    placed = shapely.transform(outline, lambda points: points + origin) if any(origin) else outline
+    # A millionth of a pixel is finer than any file and coarser than the rounding of the sum: 4.08 + 10 is 14.08 again.
+    placed = shapely.transform(outline, lambda points: np.round(points + origin, 6)) if any(origin) else outline
     area_um2 = float(outline.area) * slide.grid.pixel_area_um2
     return [Annotation(parse_class(feature), placed, area_um2, parse_probability(feature))]
 
@@ -78,3 +103,97 @@ def find_origin(slide: Slide, space: CoordinateSpace) -> tuple[int, int]:
     """Level-0 pixel of the full slide at which a coordinate space begins."""
     bounds = slide.bounds if space == "qupath_openslide" else None
     return (bounds.x, bounds.y) if bounds else (0, 0)
+
+
+class GeojsonWriter:
+    """Writes annotations one after another; made by `open_geojson`."""
+
+    def __init__(self, file: BinaryIO, slide: Slide, targets: Sequence[Target], metadata: Mapping[str, str]) -> None:
+        self.count = 0
+        self._file = file
+        self._slide = slide
+        self._targets = {target.name: target for target in targets}
+        self._metadata = dict(metadata)
+        self._waiting: list[Annotation] = []
+        self._seen: Counter[int] = Counter()
+
+    def write(self, annotation: Annotation) -> None:
+        """Take one more annotation; it reaches the file with the others of its batch."""
+        self._waiting.append(annotation)
+        if len(self._waiting) == _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; an outline smaller than QuPath's grid of 0.01 pixels is left out, as QuPath would do."""
+        polygons = self._place([annotation.polygon for annotation in self._waiting])
+        keys = shapely.to_wkb(shapely.normalize(polygons))
+        texts = shapely.to_geojson(polygons)
+        for annotation, polygon, key, text in zip(self._waiting, polygons, keys, texts, strict=True):
+            if not polygon.is_empty:
+                self._write_feature(annotation, key, text)
+        self._waiting.clear()
+
+    def _place(self, outlines: list[Polygon | MultiPolygon]) -> Polygons:
+        origin = find_origin(self._slide, "qupath_openslide")
+        polygons = np.array(outlines, object)
+        try:
+            return snap_polygons(shapely.transform(polygons, lambda points: points - origin))
+        except shapely.GEOSException as error:
+            raise OutputError(f"{self._slide.id}: an outline crosses itself ({error}); make it valid first") from error
+
+    def _write_feature(self, annotation: Annotation, key: bytes, geometry: str) -> None:
+        feature = {
+            "type": "Feature",
+            "id": str(self._identify(annotation.target, key)),
+            "geometry": orjson.Fragment(geometry),
+            "properties": build_properties(annotation, self._targets.get(annotation.target), self._metadata),
+        }
+        self._file.write((b",\n" if self.count else b"\n") + orjson.dumps(feature))
+        self.count += 1
+
+    def _identify(self, target: str, key: bytes) -> uuid.UUID:
+        # The same object has the same id in every run; copies of one in a file are told apart by their number.
+        name = f"{self._slide.id}\n{target}\n{key.hex()}"
+        first = uuid.uuid5(_NAMESPACE, name)
+        copies = self._seen[first.int]
+        self._seen[first.int] += 1
+        return uuid.uuid5(_NAMESPACE, f"{name}\n{copies}") if copies else first
+
+
+@contextmanager
+def open_geojson(
+    path: str | Path, slide: Slide, targets: Sequence[Target], metadata: Mapping[str, str] | None = None
+) -> Iterator[GeojsonWriter]:
+    """A FeatureCollection that QuPath opens, gzipped where the name ends in `.gz`; equal input gives equal bytes.
+
+    Coordinates count from the origin that QuPath shows: the slide's bounds, where it states them. Targets with
+    `instances` become detections, all else annotations; a class that is no target is grey. `metadata` goes to every
+    object. The file appears when the block ends well. Raises OutputError where it cannot be written.
+    """
+    space = "qupath_openslide" if slide.bounds else "level0"
+    header = {"version": __version__, "slide": slide.id, "coordinate_space": space}
+    with write_whole(Path(path)) as partial, _open_packed(partial, Path(path).suffix == ".gz") as file:
+        file.write(b'{"type":"FeatureCollection","wsiparse":' + orjson.dumps(header) + b',"features":[')
+        writer = GeojsonWriter(file, slide, targets, metadata or {})
+        yield writer
+        writer.flush()
+        file.write(b"\n]}\n")
+
+
+@contextmanager
+def _open_packed(path: Path, packed: bool) -> Iterator[BinaryIO]:
+    with path.open("wb") as file:
+        if not packed:
+            yield file
+            return
+        # Neither the temporary name nor the time goes into the header: equal annotations are equal bytes.
+        with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as archive:
+            yield cast(BinaryIO, archive)
+
+
+def write_geojson(annotations: Iterable[Annotation], path: str | Path, slide: Slide, targets: Sequence[Target]) -> int:
+    """Write annotations as `open_geojson` says, and return how many."""
+    with open_geojson(path, slide, targets) as writer:
+        for annotation in annotations:
+            writer.write(annotation)
+    return writer.count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import shapely
@@ -17,7 +18,7 @@ from wsiparse.annotations.simplify import simplify_outlines
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 
-LabelMap = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
+LabelMap = NDArray[np.integer[Any]]
 """Codes of a group's targets [height, width]: k is the k-th target, 0 none of them."""
 _BATCH = 4096
 
