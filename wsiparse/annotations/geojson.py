@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from wsiparse.annotations.features import (
     parse_probability,
     repair_polygons,
 )
+from wsiparse.annotations.identity import Identities
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.annotations.simplify import snap_polygons
 from wsiparse.errors import OutputError, ReferenceFileError
@@ -34,7 +33,6 @@ from wsiparse.files import write_whole
 from wsiparse.ontology import Target
 from wsiparse.slides.slide import Slide
 
-_NAMESPACE = uuid.UUID("6f0e3a52-7d1c-5b8e-9c47-2a6f4d0b81e3")
 _BATCH = 1024
 _COMPRESSION = 3
 """Level of gzip: a quarter of the size for twice the time; higher levels cost more than they save."""
@@ -115,7 +113,7 @@ class GeojsonWriter:
         self._targets = {target.name: target for target in targets}
         self._metadata = dict(metadata)
         self._waiting: list[Annotation] = []
-        self._seen: Counter[int] = Counter()
+        self._identities = Identities(slide.id)
 
     def write(self, annotation: Annotation) -> None:
         """Take one more annotation; it reaches the file with the others of its batch."""
@@ -126,11 +124,9 @@ class GeojsonWriter:
     def flush(self) -> None:
         """Write what waits; an outline smaller than QuPath's grid of 0.01 pixels is left out, as QuPath would do."""
         polygons = self._place([annotation.polygon for annotation in self._waiting])
-        keys = shapely.to_wkb(shapely.normalize(polygons))
-        texts = shapely.to_geojson(polygons)
-        for annotation, polygon, key, text in zip(self._waiting, polygons, keys, texts, strict=True):
-            if not polygon.is_empty:
-                self._write_feature(annotation, key, text)
+        ids, texts = self._identities.assign(self._waiting), shapely.to_geojson(polygons)
+        for n in np.flatnonzero(~shapely.is_empty(polygons)):
+            self._write_feature(self._waiting[n], ids[n], texts[n])
         self._waiting.clear()
 
     def _place(self, outlines: list[Polygon | MultiPolygon]) -> Polygons:
@@ -141,23 +137,15 @@ class GeojsonWriter:
         except shapely.GEOSException as error:
             raise OutputError(f"{self._slide.id}: an outline crosses itself ({error}); make it valid first") from error
 
-    def _write_feature(self, annotation: Annotation, key: bytes, geometry: str) -> None:
+    def _write_feature(self, annotation: Annotation, id: str, geometry: str) -> None:
         feature = {
             "type": "Feature",
-            "id": str(self._identify(annotation.target, key)),
+            "id": id,
             "geometry": orjson.Fragment(geometry),
             "properties": build_properties(annotation, self._targets.get(annotation.target), self._metadata),
         }
         self._file.write((b",\n" if self.count else b"\n") + orjson.dumps(feature))
         self.count += 1
-
-    def _identify(self, target: str, key: bytes) -> uuid.UUID:
-        # The same object has the same id in every run; copies of one in a file are told apart by their number.
-        name = f"{self._slide.id}\n{target}\n{key.hex()}"
-        first = uuid.uuid5(_NAMESPACE, name)
-        copies = self._seen[first.int]
-        self._seen[first.int] += 1
-        return uuid.uuid5(_NAMESPACE, f"{name}\n{copies}") if copies else first
 
 
 @contextmanager

@@ -15,14 +15,16 @@ import shapely
 
 from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
 from wsiparse.slides.slide import Slide
 
 _BATCH = 8192
 _COLUMN_TYPES = {
-    "slide": pa.dictionary(pa.int32(), pa.string()),
-    "target": pa.dictionary(pa.int32(), pa.string()),
+    "id": pa.string(),
+    "slide": pa.string(),
+    "target": pa.string(),
     "area_um2": pa.float64(),
     "probability": pa.float64(),
     "geometry": pa.binary(),
@@ -36,6 +38,7 @@ class ParquetWriter:
         self.count = 0
         self._writer = writer
         self._slide = slide
+        self._identities = Identities(slide.id)
         self._waiting: list[Annotation] = []
 
     def write(self, annotation: Annotation) -> None:
@@ -48,6 +51,7 @@ class ParquetWriter:
     def flush(self) -> None:
         """Write what waits."""
         columns = [
+            self._identities.assign(self._waiting),
             [self._slide.id] * len(self._waiting),
             [annotation.target for annotation in self._waiting],
             [annotation.area_um2 for annotation in self._waiting],
@@ -89,7 +93,7 @@ def write_parquet(annotations: Iterable[Annotation], path: str | Path, slide: Sl
 
 
 def read_parquet(path: str | Path) -> geopandas.GeoDataFrame:
-    """The table that `open_parquet` wrote: slide, target, area_um2, probability, geometry in level-0 pixels."""
+    """The table that `open_parquet` wrote: id, slide, target, area_um2, probability, geometry in level-0 pixels."""
     try:
         return geopandas.read_parquet(path)
     except (OSError, ValueError, pa.ArrowInvalid) as error:
