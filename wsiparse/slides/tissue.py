@@ -1,0 +1,158 @@
+"""Where a slide shows tissue: stained, not glass, not a pathologist's pen.
+
+The stain is judged in optical density, where light that passes several layers adds up (Ruifrok and Johnston 2001). The
+border between glass and tissue is Otsu's (1979), held within limits that no glass reaches and no tissue stays below:
+alone it would cut a slide that is all tissue, or all glass, in two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from wsiparse.geometry import Grid, Region
+from wsiparse.slides.slide import Pixels
+
+Mask = NDArray[np.bool_]
+Density = NDArray[np.float32]
+
+STAIN_LIMITS = (0.05, 0.12)
+"""Lowest and highest stain (mean density + range over the colours) that may part glass from tissue."""
+SMOOTHING_UM = 8.0
+MIN_TISSUE_UM2 = 4_000.0
+"""Smaller pieces are dust."""
+MAX_HOLE_UM2 = 100_000.0
+"""Smaller gaps in tissue are lumens and fat, and belong to it."""
+MIN_PEN_UM2 = 50_000.0
+"""Smaller spots of a pen's colour are pigment or blood."""
+PEN_HALO_UM = 48.0
+"""Rim of a stroke where its colour is mixed with the glass."""
+MAX_PEN_SHARE = 0.8
+"""A colour that makes up more of what is stained is the slide's stain, not a pen."""
+
+
+@dataclass(frozen=True, eq=False)
+class TissueMask:
+    """Which pixels of a thumbnail show tissue."""
+
+    mask: Mask
+    """bool [H, W]"""
+    grid: Grid
+    pen_share: float
+    """Share of the thumbnail under pen marks, which count as no tissue."""
+
+    @property
+    def share(self) -> float:
+        """Share of the thumbnail that is tissue."""
+        return float(self.mask.mean())
+
+    def covers(self, region: Region, grid: Grid) -> bool:
+        """Whether any tissue touches a region of another grid over the same slide."""
+        return bool(self.covered([region], grid)[0])
+
+    def covered(self, regions: Sequence[Region], grid: Grid) -> Mask:
+        """`covers` of many regions at once, bool [N]."""
+        corners = np.array([(r.x, r.y, r.right, r.bottom) for r in regions], np.float64).reshape(-1, 4)  # [N, 4]
+        corners *= grid.scale_to(self.grid)
+        low = np.floor(corners[:, :2] + 1e-6).astype(np.int64)
+        high = np.ceil(corners[:, 2:] - 1e-6).astype(np.int64)
+        limits = (self.grid.width, self.grid.height)
+        (left, top), (right, bottom) = np.clip(low, 0, limits).T, np.clip(high, 0, limits).T
+        sums = self._sums
+        inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        covered: Mask = (inside > 0) & (right > left) & (bottom > top)
+        return covered
+
+    @cached_property
+    def _sums(self) -> NDArray[np.int64]:
+        """Tissue pixels above and left of each corner, [H + 1, W + 1]."""
+        return np.pad(self.mask.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+
+
+def find_tissue(pixels: Pixels, grid: Grid) -> TissueMask:
+    """Find the tissue of a thumbnail, uint8 [H, W, 3], of a slide stained with H&E or another dye; pale slides too."""
+    density = measure_density(pixels)
+    stained = _find_stained(density, grid)
+    pen = find_pen(density, grid)
+    if np.count_nonzero(pen & stained) > MAX_PEN_SHARE * np.count_nonzero(stained):
+        pen = np.zeros_like(pen)
+    tissue = _drop_pieces(stained & ~pen, MIN_TISSUE_UM2 / grid.pixel_area_um2)
+    filled = ~_drop_pieces(~tissue, MAX_HOLE_UM2 / grid.pixel_area_um2)
+    return TissueMask(filled & ~pen, grid, float(pen.mean()))
+
+
+def measure_density(pixels: Pixels) -> Density:
+    """Optical density of each colour against the slide's own glass, float32 [3, H, W]; 0 is clear."""
+    white = _measure_glass(pixels)
+    values = np.arange(256)[None] + 1.0
+    table = np.maximum(-np.log10(values / (white[:, None] + 1)), 0).astype(np.float32)  # [3, 256]
+    return np.stack([np.take(table[color], pixels[..., color]) for color in range(3)])  # [3, H, W]
+
+
+def find_pen(density: Density, grid: Grid) -> Mask:
+    """Strokes of blue, green, black and red markers, with their halo, from densities [3, H, W]; bool [H, W].
+
+    Haematoxylin, eosin and DAB all take more green than red from the light: whatever takes red first is blue or green
+    ink. Black takes all colours alike, and red ink takes blue and green alike and far more than eosin does.
+    """
+    red, green, blue = density
+    strongest = density.max(axis=0)
+    bluish = (strongest > 0.15) & (red > 1.1 * green) & (red > 1.1 * blue)
+    deep_blue = (strongest > 0.4) & (red > 0.9 * green) & (blue < 0.2 * green)
+    black = (strongest > 0.4) & (density.min(axis=0) > 0.75 * strongest)
+    bright_red = (green > 0.75) & (blue > 0.75 * green) & (red < 0.25 * green)
+    ink = ndimage.median_filter((bluish | deep_blue | black | bright_red).view(np.uint8), 3).view(bool)
+    strokes = _drop_pieces(ink, MIN_PEN_UM2 / grid.pixel_area_um2)
+    if not strokes.any():
+        return strokes
+    halo: Mask = ndimage.distance_transform_edt(~strokes) * grid.mpp <= PEN_HALO_UM
+    return halo
+
+
+def _measure_glass(pixels: Pixels) -> NDArray[np.float64]:
+    """The colour of clear glass, [3]: the brightest greyish pixels, or a usual scanner's white where there are none."""
+    flat = pixels.reshape(-1, 3)
+    glass = flat[(flat.min(axis=1) >= 190) & (np.ptp(flat, axis=1) <= 25)]  # [N, 3]
+    if len(glass) <= 0.005 * len(flat):
+        return np.full(3, 245.0)
+    white: NDArray[np.float64] = np.percentile(glass, 90, axis=0)
+    return white
+
+
+def _find_stained(density: Density, grid: Grid) -> Mask:
+    stain = density.mean(axis=0) + np.ptp(density, axis=0)
+    smooth = ndimage.gaussian_filter(stain, SMOOTHING_UM / grid.mpp / 2, mode="nearest")
+    low, high = STAIN_LIMITS
+    stained: Mask = smooth > min(max(_split_otsu(smooth), low), high)
+    return stained
+
+
+def _split_otsu(values: Density) -> float:
+    """The value that best parts a histogram in two: the largest variance between both sides."""
+    counts, edges = np.histogram(values, bins=256, range=(0.0, 0.6))
+    centres = (edges[1:] + edges[:-1]) / 2
+    below = counts.cumsum()
+    above = below[-1] - below
+    moment = (counts * centres).cumsum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (moment / below - (moment[-1] - moment) / above) ** 2
+    if not np.isfinite(between).any():
+        return 0.0
+    return float(edges[1:][np.nanargmax(np.where(np.isfinite(between), between, np.nan))])
+
+
+def _drop_pieces(mask: Mask, min_pixels: float) -> Mask:
+    """The mask without 4-connected pieces of fewer pixels."""
+    pieces, count = ndimage.label(mask)
+    if count == 0 or min_pixels <= 1:
+        return mask
+    keep = np.bincount(pieces.ravel()) >= math.ceil(min_pixels)
+    keep[0] = False
+    kept: Mask = keep[pieces]
+    return kept
