@@ -12,6 +12,7 @@ from wsiparse.annotations.outlines import Polygons
 
 PRECISION = 0.01
 """Level-0 pixels; QuPath 0.6 and later reduce what they read to this grid and refuse a file where that fails."""
+_DIGITS = 2
 AREA_ERROR = 1e-3
 """Largest part of its area by which an outline may change."""
 _CUT = math.sqrt(2) / 4
@@ -49,14 +50,14 @@ def snap_polygons(polygons: Polygons) -> Polygons:
 def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
     cut = tolerance > _CUT
     smooth = _cut_corners(outlines) if cut else outlines
-    simple = shapely.simplify(smooth, tolerance - _CUT if cut else tolerance, preserve_topology=True)
-    usable = shapely.is_valid(simple) & _same_holes(simple, outlines)
+    simple = _drop_points(smooth, tolerance - _CUT if cut else tolerance)
+    usable = _keeps_shape(simple, outlines)
     simple = np.where(usable, simple, outlines)
     polygons, factors = _fit_area(simple, shapely.area(outlines), scale)
     areas = shapely.area(outlines) * scale**2
     kept_area = np.abs(shapely.area(polygons) - areas) <= AREA_ERROR * areas
     near = np.abs(factors - 1) * _reach(simple) <= tolerance
-    return polygons, usable & kept_area & near & shapely.is_valid(polygons) & _same_holes(polygons, outlines)
+    return polygons, usable & kept_area & near & _keeps_shape(polygons, outlines)
 
 
 def _cut_corners(outlines: Polygons) -> Polygons:
@@ -75,9 +76,18 @@ def _cut_corners(outlines: Polygons) -> Polygons:
     return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, closed, offsets))
 
 
-def _same_holes(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
-    same = shapely.get_num_interior_rings(polygons) == shapely.get_num_interior_rings(outlines)
-    return np.asarray(same & (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON))
+def _drop_points(outlines: Polygons, tolerance: float) -> Polygons:
+    simple = shapely.simplify(outlines, tolerance, preserve_topology=False)
+    # The careful way takes ten times as long, and hardly any outline needs it.
+    bad = ~_keeps_shape(simple, outlines)
+    simple[bad] = shapely.simplify(outlines[bad], tolerance, preserve_topology=True)
+    return np.asarray(simple)
+
+
+def _keeps_shape(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
+    one = (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(polygons)
+    holes = shapely.get_num_interior_rings(polygons) == shapely.get_num_interior_rings(outlines)
+    return np.asarray(one & holes & shapely.is_valid(polygons))
 
 
 def _fit_area(simple: Polygons, areas: NDArray[np.float64], scale: float) -> tuple[Polygons, NDArray[np.float64]]:
@@ -85,7 +95,7 @@ def _fit_area(simple: Polygons, areas: NDArray[np.float64], scale: float) -> tup
     polygons, left = np.empty(len(simple), object), np.arange(len(simple))
     factors = np.sqrt(areas / shapely.area(simple))
     for _ in range(_ATTEMPTS):
-        polygons[left] = snap_polygons(_resize(simple[left], factors[left], scale))
+        polygons[left] = _resize(simple[left], factors[left], scale)
         ratios = shapely.area(polygons[left]) / (areas[left] * scale**2)
         wrong = np.abs(ratios - 1) > AREA_ERROR
         left, ratios = left[wrong], ratios[wrong]
@@ -97,7 +107,8 @@ def _resize(polygons: Polygons, factors: NDArray[np.float64], scale: float) -> P
     points, owners = shapely.get_coordinates(polygons, return_index=True)
     centers = shapely.get_coordinates(shapely.centroid(polygons))[owners]
     moved = (centers + (points - centers) * factors[owners, None]) * scale
-    return np.asarray(shapely.set_coordinates(polygons.copy(), moved))
+    # Rounding is all that `snap_polygons` does to a polygon which stays valid; `_keeps_shape` sees to the others.
+    return np.asarray(shapely.set_coordinates(polygons.copy(), np.round(moved, _DIGITS)))
 
 
 def _reach(polygons: Polygons) -> NDArray[np.float64]:
