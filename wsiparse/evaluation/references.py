@@ -1,0 +1,129 @@
+"""References of slides: the files that belong to each, and all that they say as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import ReferenceFileError
+from wsiparse.evaluation.masks import read_instances, read_mask
+from wsiparse.evaluation.names import TargetNames
+from wsiparse.evaluation.outlines import read_outlines
+from wsiparse.geometry import Grid, Region
+from wsiparse.slides.slide import Slide
+
+OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp")
+
+
+class Reference(Protocol):
+    """What pathologists say about a slide, asked region by region on any grid."""
+
+    def covers(self, target: str) -> bool:
+        """Whether it says where the target is and is not."""
+
+    def draw(self, target: str, region: Region, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels [h, w] of a target that it covers."""
+
+    def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels [h, w] that are not compared."""
+
+
+@dataclass(frozen=True)
+class JoinedReference:
+    """Several references of one slide: what any of them shows is there, what any ignores is ignored."""
+
+    parts: tuple[Reference, ...]
+
+    def covers(self, target: str) -> bool:
+        """Whether one of them says where the target is."""
+        return any(part.covers(target) for part in self.parts)
+
+    def draw(self, target: str, region: Region, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels [h, w] of a target in those that cover it."""
+        return _unite((part.draw(target, region, grid) for part in self.parts if part.covers(target)), region)
+
+    def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels [h, w] that one of them ignores."""
+        return _unite((part.draw_ignored(region, grid) for part in self.parts), region)
+
+
+@dataclass(frozen=True)
+class ReferenceFile:
+    """One file of a slide's reference."""
+
+    path: Path
+    target: str = ""
+    """What a mask shows: a target's name, prompt or synonym; empty where the file or the evaluation says."""
+    instances: bool = False
+    """A mask whose values number the objects of its target."""
+
+
+def find_references(directory: str | Path, slide_ids: Sequence[str]) -> dict[str, tuple[ReferenceFile, ...]]:
+    """The files in a folder that are named after slides; slides without one are left out.
+
+    A slide `s` has outlines `s.geojson`, `s.geojson.gz` or `s.json`, a mask `s.png`, `.tif` or `.webp`, or one mask a
+    target, `s__target.png`. A .json beside a mask of the same name is the mask's legend. Raises ReferenceFileError
+    where there is no such folder or no file for any slide.
+    """
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise ReferenceFileError(f"{folder}: no such folder; expected reference files named after the slides")
+    files = [file for file in sorted(folder.iterdir()) if file.is_file()]
+    found = {slide_id: tuple(_files_of(slide_id, files)) for slide_id in slide_ids}
+    if not any(found.values()):
+        raise ReferenceFileError(
+            f"{folder}: no reference for any of {len(slide_ids)} slides; expected files such as "
+            f"{next(iter(slide_ids), '<slide>')}.geojson, .png or __<target>.png"
+        )
+    return {slide_id: references for slide_id, references in found.items() if references}
+
+
+def read_reference(
+    files: Sequence[ReferenceFile], slide: Slide, names: TargetNames, mpp: float = 0.25
+) -> JoinedReference:
+    """Read the files of a slide's reference; `mpp` is the finest scale at which it will be drawn.
+
+    Raises ReferenceFileError for files that cannot be read, do not fit the slide or name what nobody knows.
+    """
+    return JoinedReference(tuple(_read_file(file, slide, names, mpp) for file in files))
+
+
+def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float) -> Reference:
+    if _match_suffix(file.path.name, OUTLINE_SUFFIXES):
+        return read_outlines(file.path, slide, names)
+    if not _match_suffix(file.path.name, MASK_SUFFIXES):
+        expected = " ".join((*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
+        raise ReferenceFileError(f"{file.path}: not a kind of reference that can be read; expected {expected}")
+    read = read_instances if file.instances else read_mask
+    return read(file.path, slide, mpp, names, file.target)
+
+
+def _files_of(slide_id: str, files: Sequence[Path]) -> Iterator[ReferenceFile]:
+    masks = {_strip(file, MASK_SUFFIXES) for file in files}
+    for file in files:
+        outlined, masked = _strip(file, OUTLINE_SUFFIXES), _strip(file, MASK_SUFFIXES)
+        legend = file.suffix.lower() == ".json" and outlined in masks
+        if (outlined == slide_id and not legend) or masked == slide_id:
+            yield ReferenceFile(file)
+        elif masked and masked.startswith(f"{slide_id}__"):
+            yield ReferenceFile(file, masked.removeprefix(f"{slide_id}__"))
+
+
+def _strip(file: Path, suffixes: Iterable[str]) -> str:
+    suffix = _match_suffix(file.name, suffixes)
+    return file.name[: -len(suffix)] if suffix else ""
+
+
+def _match_suffix(name: str, suffixes: Iterable[str]) -> str:
+    return next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
+
+
+def _unite(masks: Iterable[NDArray[np.bool_]], region: Region) -> NDArray[np.bool_]:
+    return reduce(np.logical_or, masks, np.zeros((region.height, region.width), np.bool_))
