@@ -7,6 +7,9 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from wsiparse.errors import MppError, SlideError
+from wsiparse.slides.dicom import VENDOR as WSIDICOM
+from wsiparse.slides.dicom import DicomReader, describe_dicom, find_series, is_dicom
 from wsiparse.slides.files import check_file
 from wsiparse.slides.image import VENDOR as IMAGE
 from wsiparse.slides.image import ImageReader, describe_image
@@ -20,6 +23,8 @@ OPEN_READERS = 8
 
 # Formats whose tiles lie side by side without gaps or overlaps, as the fast path needs them.
 _TIFF_VENDORS = ("aperio", "generic-tiff")
+# Pillow would open some of these too, and show the label or a thumbnail for the slide.
+_SLIDES_ONLY = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
 _readers: OrderedDict[tuple[int, Slide], Reader] = OrderedDict()
 _lock = threading.Lock()
 
@@ -35,14 +40,22 @@ def open_slide(path: str | Path, *, id: str | None = None, mpp: float | None = N
 
 def describe(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Slide:
     """What the file at `path` is, without keeping it open; arguments and errors as in `open_slide`."""
-    file = Path(path)
+    named = Path(path)
+    file = _find_file(named)
     check_file(file)
-    name = file.stem if id is None else id
+    name = (named.name if named.is_dir() else named.stem) if id is None else id
     vendor = detect_vendor(file)
+    if vendor == "dicom" or is_dicom(file):
+        return _describe_dicom(file, name, mpp)
     if vendor in _TIFF_VENDORS:
         check_complete(file)
     if vendor:
         return describe_openslide(file, name, mpp)
+    if file.suffix.lower() in _SLIDES_ONLY:
+        raise SlideError(
+            f"{file}: no slide that OpenSlide knows, though it ends in {file.suffix}; copy it again, with the files "
+            "and folders that belong to it"
+        )
     return describe_image(file, name, mpp)
 
 
@@ -50,6 +63,8 @@ def make_reader(slide: Slide) -> Reader:
     """A new reader of a described slide; the file is opened when pixels are first asked for."""
     if slide.vendor == IMAGE:
         return ImageReader(slide)
+    if slide.vendor == WSIDICOM:
+        return DicomReader(slide)
     if slide.vendor in _TIFF_VENDORS and slide.codec == "jpeg":
         levels = read_jpeg_levels(Path(slide.path), [(level.width, level.height) for level in slide.levels])
         return JpegTiffReader(slide, levels) if levels else OpenSlideReader(slide)
@@ -66,3 +81,21 @@ def reader_of(slide: Slide) -> Reader:
     if closing:
         closing.close()
     return reader
+
+
+def _find_file(named: Path) -> Path:
+    """The file by which a slide is opened: itself, a DICOM folder's finest level, or an MRXS file beside its folder."""
+    if not named.is_dir():
+        return named
+    if (named / "Slidedat.ini").is_file():
+        return named.parent / f"{named.name}.mrxs"
+    return find_series(named)[0]
+
+
+def _describe_dicom(file: Path, name: str, mpp: float | None) -> Slide:
+    try:
+        return describe_openslide(file, name, mpp)
+    except MppError:
+        raise
+    except SlideError:
+        return describe_dicom(file, name, mpp)

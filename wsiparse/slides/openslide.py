@@ -26,6 +26,13 @@ from wsiparse.slides.tiff import read_codec
 _log = logging.getLogger(__name__)
 _CELL = (512, 512)  # where a level states no tile size of its own
 
+_TRANSFER_SYNTAXES = {
+    "1.2.840.10008.1.2.1": "none",
+    "1.2.840.10008.1.2.4.50": "jpeg",
+    "1.2.840.10008.1.2.4.90": "jpeg2000",
+    "1.2.840.10008.1.2.4.91": "jpeg2000",
+}
+
 
 def detect_vendor(path: Path) -> str | None:
     """OpenSlide's name of the file's format, or None where it knows none."""
@@ -54,7 +61,7 @@ def describe_openslide(path: Path, id: str, mpp: float | None) -> Slide:
             mpp_source=scale.source,
             bounds=read_bounds(handle.properties),
             vendor=handle.properties.get("openslide.vendor", ""),
-            codec=read_codec(path),
+            codec=_TRANSFER_SYNTAXES.get(handle.properties.get("dicom.TransferSyntaxUID", "")) or read_codec(path),
             fingerprint=fingerprint_file(path),
         )
 
