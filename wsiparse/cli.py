@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_status(commands)
     _add_evaluate(commands)
+    _add_picture(commands)
     _add_train(commands)
     _add_models(commands)
     return parser
@@ -161,6 +162,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     from wsiparse.runs.run import open_run
 
     evaluate_run(open_run(options.output), options.reference, console)
+    return OK
+
+
+def _add_picture(commands: Any) -> None:
+    picture = commands.add_parser("picture", help="draw a slide with its outlines into a PNG")
+    picture.add_argument("output", type=Path, help="folder of a run")
+    picture.add_argument("png", type=Path)
+    picture.add_argument("--slide", help="id of the slide, where the run has several")
+    picture.add_argument("--side", type=int, default=1600, help="longer side of the slide in the picture, in pixels")
+    picture.set_defaults(command=_picture)
+
+
+def _picture(options: argparse.Namespace) -> int:
+    from wsiparse.runs.run import open_run
+    from wsiparse.views.picture import draw_picture
+
+    run = open_run(options.output)
+    draw_picture(run, options.slide or run.rows[0].id, options.png, options.side)
+    console.print(f"picture: {options.png}")
     return OK
 
 

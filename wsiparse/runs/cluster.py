@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
@@ -107,7 +108,7 @@ class _Slide:
     row: ManifestRow
     work: SlideWork
     blocks: Iterator[BlockWork]
-    waiting: set[Future] = field(default_factory=set)
+    waiting: set[Future[Any]] = field(default_factory=set)
     records: list[BlockRecord] = field(default_factory=list)
     exhausted: bool = False
 
@@ -139,9 +140,9 @@ class _Cohort:
         self.limit = engine.window * workers
         self.rows = iter(rows)
         self.completed = as_completed()
-        self.preparing: dict[Future, ManifestRow] = {}
-        self.blocks: dict[Future, _Slide] = {}
-        self.finishing: dict[Future, _Slide] = {}
+        self.preparing: dict[Future[Any], ManifestRow] = {}
+        self.blocks: dict[Future[Any], _Slide] = {}
+        self.finishing: dict[Future[Any], _Slide] = {}
         self.slides: list[_Slide] = []
 
     def run(self) -> None:
@@ -178,12 +179,12 @@ class _Cohort:
         self.blocks[stored] = slide
         slide.waiting.add(stored)
 
-    def _submit(self, *call: object, **options: object) -> Future:
-        future = self.client.submit(*call, **options, pure=False)
+    def _submit(self, function: Callable[..., Any], *arguments: object, **options: Any) -> Future[Any]:
+        future: Future[Any] = self.client.submit(function, *arguments, **options, pure=False)
         self.completed.add(future)
         return future
 
-    def _take(self, future: Future) -> None:
+    def _take(self, future: Future[Any]) -> None:
         if row := self.preparing.pop(future, None):
             self._take_prepared(future, row)
         elif slide := self.blocks.pop(future, None):
@@ -191,14 +192,14 @@ class _Cohort:
         elif slide := self.finishing.pop(future, None):
             self._take_finished(future, slide)
 
-    def _take_prepared(self, future: Future, row: ManifestRow) -> None:
+    def _take_prepared(self, future: Future[Any], row: ManifestRow) -> None:
         if future.status == "error":
             self._fail(future, row)
             return
         work: SlideWork = future.result()
         self.slides.append(_Slide(row, work, work.blocks_left()))
 
-    def _take_block(self, future: Future, slide: _Slide) -> None:
+    def _take_block(self, future: Future[Any], slide: _Slide) -> None:
         slide.waiting.discard(future)
         if future.status == "error":
             self._give_up(slide)
@@ -214,7 +215,7 @@ class _Cohort:
             future = self._submit(finish_slide, slide.work, slide.records, resources={"READ": 1}, priority=15)
             self.finishing[future] = slide
 
-    def _take_finished(self, future: Future, slide: _Slide) -> None:
+    def _take_finished(self, future: Future[Any], slide: _Slide) -> None:
         if future.status == "error":
             self._fail(future, slide.row)
         else:
@@ -227,7 +228,7 @@ class _Cohort:
         slide.waiting.clear()
         self.slides = [other for other in self.slides if other is not slide]
 
-    def _fail(self, future: Future, row: ManifestRow) -> None:
+    def _fail(self, future: Future[Any], row: ManifestRow) -> None:
         error, trace = future.exception(), "".join(traceback.format_tb(future.traceback()))
         record_failure(self.order.folder(row), error, f"{trace}{type(error).__name__}: {error}\n")
         self.listen("failed", row.id, None)

@@ -16,7 +16,7 @@ SLURM_VARIABLES = ("SLURM_MEM_PER_NODE",)
 
 def usable_memory() -> int:
     """Bytes of memory a run may use: the least of what is free, the cgroup's limit and SLURM's allocation."""
-    limits = [psutil.virtual_memory().available, *_cgroup_limits(), *_slurm_limits()]
+    limits: list[int] = [psutil.virtual_memory().available, *_cgroup_limits(), *_slurm_limits()]
     return min(limits)
 
 

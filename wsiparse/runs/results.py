@@ -50,7 +50,8 @@ class ProbabilityMap:
 
     def read(self, region: Region) -> NDArray[np.uint8]:
         """Values [h, w] of a region in pixels of the map."""
-        return read_region(self.canvas, region)[self.channel]
+        values: NDArray[np.uint8] = read_region(self.canvas, region)[self.channel]
+        return values
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         rows, columns = np.s_[key] if isinstance(key, tuple) else (key, slice(None))
@@ -59,7 +60,8 @@ class ProbabilityMap:
             int(f(a)) for f in (np.min, np.max) for a in (np.atleast_1d(y), np.atleast_1d(x))
         )
         values = self.read(Region(low_x, low_y, high_x - low_x + 1, high_y - low_y + 1))
-        return values[y - low_y][..., x - low_x]
+        picked: NDArray[np.uint8] = values[y - low_y][..., x - low_x]
+        return picked
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.read(self.grid.region).astype(dtype or np.uint8)

@@ -83,8 +83,10 @@ def find_tissue(pixels: Pixels, grid: Grid) -> TissueMask:
     if np.count_nonzero(pen & stained) > MAX_PEN_SHARE * np.count_nonzero(stained):
         pen = np.zeros_like(pen)
     tissue = _drop_pieces(stained & ~pen, MIN_TISSUE_UM2 / grid.pixel_area_um2)
-    filled = ~_drop_pieces(~tissue, MAX_HOLE_UM2 / grid.pixel_area_um2)
-    return TissueMask(filled & ~pen, grid, float(pen.mean()))
+    # Only what tissue encloses is a hole: the glass around it is none, however small the slide.
+    holes = ndimage.binary_fill_holes(tissue) & ~tissue
+    small = holes & ~_drop_pieces(holes, MAX_HOLE_UM2 / grid.pixel_area_um2)
+    return TissueMask((tissue | small) & ~pen, grid, float(pen.mean()))
 
 
 def measure_density(pixels: Pixels) -> Density:
