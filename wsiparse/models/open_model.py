@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wsiparse.errors import ModelError
 from wsiparse.models.model import Probabilities
-from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts
+from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts, place_network
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, parse_target
 
@@ -51,9 +51,9 @@ class OpenModel:
         self.name, self.targets, self.tile, self.digest = header.name, header.targets, header.tile, digest
         self.header = header
         self._device = device
-        # On CPU the library picks its convolution by batch size, and the last bit would follow; one tile costs the same.
+        # On CPU the convolution is chosen by batch size, and the last bit would follow; tile by tile costs the same.
         self._batch = 1 if device.type == "cpu" else batch
-        self._network = fold_normalization(network.eval()).to(device=device, memory_format=torch.channels_last)
+        self._network = place_network(fold_normalization(network.eval()), device)
         self._embed_text = functools.cache(self._encode_text)
 
     @property
@@ -95,8 +95,8 @@ class OpenModel:
         right = pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.shape[-1] == 3 and 0 not in pixels.shape[1:]
         if not right or pixels.shape[1] % stride or pixels.shape[2] % stride:
             raise ModelError(
-                f"tiles of {pixels.dtype} {pixels.shape}; {self.name} expects uint8 [N, H, W, 3] with H and W multiples "
-                f"of {stride}; plan tiles of {self.tile} pixels"
+                f"tiles of {pixels.dtype} {pixels.shape}; {self.name} expects uint8 [N, H, W, 3], H and W multiples of "
+                f"{stride}; plan tiles of {self.tile} pixels"
             )
 
 
@@ -110,14 +110,8 @@ def _split_tiles(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8
 def write_weights(path: str | Path, header: Header, tensors: Mapping[str, Tensor]) -> None:
     """Save weights in half precision with their header; vectors and statistics stay in single precision."""
     halves = {name: (t.half() if t.ndim > 1 else t.float()).contiguous() for name, t in tensors.items()}
-    metadata = {
-        "format": FORMAT,
-        "name": header.name,
-        "tile": str(header.tile),
-        "sizes": json.dumps(asdict(header.sizes)),
-        "targets": json.dumps([asdict(target) for target in header.targets]),
-        "training": json.dumps(dict(header.training)),
-    }
+    # One entry: the library writes several in no fixed order, and equal weights would differ in their digest.
+    metadata = {FORMAT: json.dumps(asdict(header))}
     partial = Path(f"{path}.partial")
     save_file(halves, partial, metadata)
     partial.replace(path)
@@ -141,13 +135,11 @@ def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
 
 
 def _parse_header(metadata: Mapping[str, str], path: str) -> Header:
-    if metadata.get("format") != FORMAT:
-        found = metadata.get("format")
-        raise ModelError(f"weights {path}: format {found!r}, expected {FORMAT!r}; use a file `wsiparse train` wrote")
-    targets = tuple(parse_target(entry, path) for entry in json.loads(metadata["targets"]))
-    Ontology(targets)
-    sizes = Sizes(**json.loads(metadata["sizes"]))
-    return Header(metadata["name"], sizes, targets, int(metadata["tile"]), json.loads(metadata["training"]))
+    if FORMAT not in metadata:
+        raise ModelError(f"weights {path}: no header {FORMAT!r} in it; expected a file that `wsiparse train` wrote")
+    entries = json.loads(metadata[FORMAT])
+    targets = Ontology(tuple(parse_target(entry, path) for entry in entries.pop("targets"))).targets
+    return Header(**{**entries, "sizes": Sizes(**entries["sizes"]), "targets": targets})
 
 
 def open_weights(path: str | Path, device: torch.device, batch: int) -> OpenModel:

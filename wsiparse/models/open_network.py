@@ -7,6 +7,7 @@ its surroundings alone, never on the rest of its tile or batch.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -60,23 +61,27 @@ class ResidualBlock(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A U-Net of residual blocks whose skips are added; pixels in 0..1 to one embedding a pixel."""
+    """A U-Net of residual blocks whose skips are added; pixels in 0..1 to one embedding a pixel.
+
+    The embeddings of 2×2 pixels stay folded into the channels of one half-size pixel, [N, 4 E, H / 2, W / 2]: that is
+    smaller, and `match_prompts` unfolds the few logits instead.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         widths = sizes.channels
         self.stem = Convolution(12, widths[0])
-        self.downs = nn.ModuleList(Convolution(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
+        self.downs = nn.ModuleList(Convolution(a, b, 2) for a, b in itertools.pairwise(widths))
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
             for width, count in zip(widths, sizes.blocks, strict=True)
         )
-        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.merges = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], 4 * sizes.embedding, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Embeddings [N, E, H, W] of images [N, 3, H, W]; H and W are multiples of the stride."""
+        """Folded embeddings of images [N, 3, H, W]; H and W are multiples of the stride."""
         # White becomes 0, so that the zeros around a tile look like empty glass. Folding 2×2 pixels into channels
         # halves the resolution of the costly layers and loses nothing.
         x = self.levels[0](functional.relu(self.stem(functional.pixel_unshuffle(1 - image, 2))))
@@ -87,7 +92,8 @@ class ImageEncoder(nn.Module):
         for index in reversed(range(len(self.ups))):
             x = functional.interpolate(self.ups[index](x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = self.merges[index](x + skips[index])
-        return functional.pixel_shuffle(self.head(x), 2)
+        folded: Tensor = self.head(x)
+        return folded
 
 
 class TextEncoder(nn.Module):
@@ -130,9 +136,16 @@ class OpenNetwork(nn.Module):
 
 
 def match_prompts(pixels: Tensor, prompts: Tensor) -> Tensor:
-    """Logits [N, P, H, W] of pixel embeddings [N, E, H, W] against prompts [P, E + 1]."""
-    weight, bias = prompts[:, :-1], prompts[:, -1]
-    return functional.conv2d(pixels, weight[:, :, None, None].to(pixels.dtype), bias.to(pixels.dtype))
+    """Logits [N, P, H, W] of folded pixel embeddings [N, 4 E, H / 2, W / 2] against prompts [P, E + 1]."""
+    weight = torch.kron(prompts[:, :-1], torch.eye(4, device=prompts.device)).to(pixels.dtype)  # [4 P, 4 E]
+    bias = prompts[:, -1].repeat_interleave(4).to(pixels.dtype)
+    return functional.pixel_shuffle(functional.conv2d(pixels, weight[:, :, None, None], bias), 2)
+
+
+def place_network(network: OpenNetwork, device: torch.device) -> OpenNetwork:
+    """The network on a device, its kernels with channels last, as the fast convolutions want them."""
+    network.image = network.image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device)
 
 
 def fold_normalization(network: OpenNetwork) -> OpenNetwork:

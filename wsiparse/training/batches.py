@@ -30,7 +30,7 @@ class Batch:
 
 
 class BatchSource:
-    """Draws the batch of any step from the step's number alone, so that a continued run sees what it would have seen."""
+    """Draws the batch of any step from the step's number alone: a continued run sees what it would have seen."""
 
     def __init__(self, pictures: Sequence[Picture], ontology: Ontology, settings: TrainingSettings) -> None:
         self._pictures, self._targets, self._settings = pictures, ontology.targets, settings

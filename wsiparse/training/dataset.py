@@ -117,7 +117,9 @@ class Supervision:
     def mark_present(self, present: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which targets the mask outlines [K], and which are known at all [K]: all of a present target's group."""
         if unknown := sorted(set(present) - set(self.names)):
-            raise TargetError(f"examples name {unknown[0]!r}, expected one of {list(self.names)}; add it to the ontology")
+            raise TargetError(
+                f"examples name {unknown[0]!r}, expected one of {list(self.names)}; add it to the ontology"
+            )
         outlined = np.array([name in present for name in self.names])
         groups = {group for group, there in zip(self.groups, outlined, strict=True) if there}
         return outlined, np.array([group in groups for group in self.groups])

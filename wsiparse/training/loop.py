@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from wsiparse.errors import InputError, ModelError
 from wsiparse.models.load import choose_device, list_models
-from wsiparse.models.open_network import OpenNetwork
 from wsiparse.models.open_model import Header, read_weights, write_weights
+from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.ontology import Ontology, load_ontology
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, load_check
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples
@@ -38,7 +38,7 @@ def train(config_path: str | Path) -> Path:
     torch.manual_seed(settings.seed)
     network, average = start_network(settings), start_network(settings)
     average.load_state_dict(network.state_dict())
-    network, average = (n.to(device=device, memory_format=torch.channels_last) for n in (network, average))
+    network, average = place_network(network, device), place_network(average, device)
     optimizer = torch.optim.AdamW(split_decay(network, settings.weight_decay), settings.learning_rate)
     first = load_checkpoint(settings.out, network, average, optimizer)
     source = BatchSource(pictures, ontology, settings)
@@ -163,7 +163,7 @@ def check_network(network: OpenNetwork, batch: Batch, ontology: Ontology) -> dic
 
 
 def _split_batch(batch: Batch) -> list[Batch]:
-    parts = zip(batch.images.split(16), batch.truth.split(16), batch.known.split(16), strict=True)
+    parts = zip(*(torch.split(whole, 16) for whole in (batch.images, batch.truth, batch.known)), strict=True)
     return [Batch(images, truth, known, batch.tokens) for images, truth, known in parts]
 
 
@@ -187,8 +187,9 @@ def load_checkpoint(out: Path, network: nn.Module, average: nn.Module, optimizer
     if not path.exists():
         return 0
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    for holder, state in zip((network, average, optimizer), checkpoint["states"], strict=True):
-        holder.load_state_dict(state)
+    for module, state in zip((network, average), checkpoint["states"], strict=False):
+        module.load_state_dict(state)
+    optimizer.load_state_dict(checkpoint["states"][2])
     return int(checkpoint["step"])
 
 

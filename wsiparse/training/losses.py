@@ -15,16 +15,16 @@ def score_logits(logits: Tensor, truth: Tensor, known: Tensor, weights: Tensor) 
     Logits and truth are [N, K, H, W], known [N, K] is 1 where an example says anything about a column, weights are
     [K]. A column that nothing in the batch is known about adds nothing.
     """
-    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((2, 3))  # [N, K]
+    predicted = logits.sigmoid()
+    entropy = (functional.softplus(logits) - logits * truth).mean((2, 3))  # [N, K]
     seen = known.sum(0)  # [K]
-    losses = (entropy * known).sum(0) / seen.clamp(min=1) + 1 - measure_dice(logits.sigmoid(), truth, known)
+    losses = (entropy * known).sum(0) / seen.clamp(min=1) + 1 - measure_dice(predicted, truth, known)
     weights = weights * (seen > 0)
     return (losses * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def measure_dice(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Smoothed Dice [K] of the pixels of all known examples taken together; soft where the prediction is."""
-    known = known[..., None, None]
-    both = (predicted * truth * known).sum((0, 2, 3))
-    either = ((predicted + truth) * known).sum((0, 2, 3))
+    both = ((predicted * truth).sum((2, 3)) * known).sum(0)
+    either = ((predicted.sum((2, 3)) + truth.sum((2, 3))) * known).sum(0)
     return (2 * both + SMOOTH) / (either + SMOOTH)

@@ -30,7 +30,7 @@ class TrainingSettings:
     """Folder of the checkpoint, the log and the weights; a run found there is continued."""
     start: str = ""
     """Weights to start from: a shipped name or a .safetensors file; empty starts at random."""
-    sizes: Sizes = Sizes()
+    sizes: Sizes = field(default_factory=Sizes)
     tile: int = 512
     seed: int = 1
     steps: int = 3000
@@ -77,12 +77,14 @@ def read_settings(path: str | Path) -> TrainingSettings:
         raise InputError(f"training config {path}: {error}; complete it after open-1.toml") from error
     if settings.crop % settings.sizes.stride or settings.tile % settings.sizes.stride:
         stride = settings.sizes.stride
-        raise InputError(f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}")
+        raise InputError(
+            f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}"
+        )
     return settings
 
 
 def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+    values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in document.items()}
     for key in ("data", "examples", "ontology", "out"):
         if key in values:
             values[key] = folder / _expand_path(values[key])

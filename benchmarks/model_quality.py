@@ -1,0 +1,181 @@
+"""How well the shipped weights find what they claim to: Dice on images they never learned from.
+
+    WSIPARSE_SHARED_DATA=/path/to/data python benchmarks/model_quality.py [WEIGHTS.safetensors]
+
+Prints tables and writes benchmarks/results/model_quality.json. EBHI-Seg and DSB2018 are measured on the cases kept
+apart in configs/train/open-1-split.csv, GlaS and MoNuSeg (other laboratories, never trained on) at several mpp.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.model import Model
+from wsiparse.ontology import Ontology, Target
+from wsiparse.training.dataset import Example, load_picture, read_examples
+
+ROOT = Path(__file__).parents[1]
+GLAS_MPP, MONUSEG_MPP = 0.62, 0.2462
+GLAND_MPPS, NUCLEI_MPPS = (1.0, 1.5, 2.0), (0.35, 0.5, 0.7)
+STRIDE = 32
+GLAND_WORDINGS = ("glandular structure", "gland", "colonic glands", "the glands of the large bowel", "bone", "neurons")
+Mask = NDArray[np.bool_]
+Table = dict[str, dict[str, float]]
+
+
+def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) -> NDArray[np.float64]:
+    """Probabilities [K, H, W] of an image of any size."""
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="reflect")
+    found = model.predict(padded[None], targets)[0, :, :height, :width]
+    return np.asarray(found / 255, np.float64)
+
+
+def find_rescaled(model: Model, pixels: NDArray[np.uint8], target: Target, scale: float) -> Mask:
+    """Where an image shows a target when the model sees it `scale` times as large; a mask of the image's own size."""
+    height, width = pixels.shape[:2]
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    found = Image.fromarray(find_target(model, small, [target])[0].astype(np.float32))
+    return np.asarray(found.resize((width, height), Image.Resampling.BILINEAR)) >= target.threshold
+
+
+def score_masks(predicted: Mask, reference: Mask) -> float:
+    """Dice; 1 where both are empty."""
+    either = int(predicted.sum()) + int(reference.sum())
+    return 2 * int((predicted & reference).sum()) / either if either else 1.0
+
+
+def summarize(scores: Iterable[float]) -> dict[str, float]:
+    """Count, mean and median of scores."""
+    values = np.array(list(scores))
+    return {"images": len(values), "mean": float(values.mean()), "median": float(np.median(values))}
+
+
+def measure_examples(model: Model, target: Target, examples: list[Example]) -> dict[str, float]:
+    """Dice of one target over images that show it, at the images' own scale."""
+    pictures = [load_picture(example) for example in examples]
+    found = (find_target(model, p.pixels, [target])[0] >= target.threshold for p in pictures)
+    return summarize(score_masks(mask, p.mask) for mask, p in zip(found, pictures, strict=True))
+
+
+def measure_grades(model: Model, grades: list[Target], examples: list[Example]) -> Table:
+    """For each grade: Dice over the images of that grade, Dice of all images' pixels together, and the share of the
+    glands' pixels whose most probable grade is the right one.
+    """
+    counts = np.zeros((len(grades), 3))  # both, predicted, reference
+    right: dict[str, list[float]] = {grade.name: [] for grade in grades}
+    scores: dict[str, list[float]] = {grade.name: [] for grade in grades}
+    for example in examples:
+        picture = load_picture(example)
+        found = find_target(model, picture.pixels, grades)  # [K, H, W]
+        true = next(k for k, grade in enumerate(grades) if grade.name in example.present)
+        masks = found >= np.array([grade.threshold for grade in grades])[:, None, None]
+        counts[:, 1] += masks.sum((1, 2))
+        counts[true] += (masks[true] & picture.mask).sum(), 0, picture.mask.sum()
+        scores[grades[true].name].append(score_masks(masks[true], picture.mask))
+        right[grades[true].name].append(float((found.argmax(0) == true)[picture.mask].mean()))
+    pooled = 2 * counts[:, 0] / np.maximum(counts[:, 1] + counts[:, 2], 1)
+    return {
+        grade.name: {**summarize(scores[grade.name]), "pooled": float(dice), "right": float(np.mean(right[grade.name]))}
+        for grade, dice in zip(grades, pooled, strict=True)
+    }
+
+
+def measure_folder(
+    model: Model, target: Target, paths: list[Path], read: Callable[[Path], Mask], mpps: tuple[float, float]
+) -> dict[str, float]:
+    """Dice of a target over images of `mpps[0]` µm per pixel, shown to the model at `mpps[1]`."""
+    scale = mpps[0] / mpps[1]
+    images = ((path, np.asarray(Image.open(path).convert("RGB"))) for path in paths)
+    return summarize(score_masks(find_rescaled(model, pixels, target, scale), read(path)) for path, pixels in images)
+
+
+def read_glas(path: Path) -> Mask:
+    """The gland mask of a GlaS image."""
+    return np.asarray(Image.open(path.parents[1] / "masks" / f"{path.stem}.png")) > 0
+
+
+def read_monuseg(path: Path) -> Mask:
+    """The nuclei of a MoNuSeg image: a mask where there is one, else the polygons of its ImageScope file."""
+    if (mask := path.with_suffix(".png")).exists():
+        return np.asarray(Image.open(mask)) > 0
+    drawn = Image.new("1", Image.open(path).size)
+    for region in ElementTree.parse(path.with_suffix(".xml")).iter("Region"):
+        points = [(float(vertex.attrib["X"]), float(vertex.attrib["Y"])) for vertex in region.iter("Vertex")]
+        if len(points) > 2:
+            ImageDraw.Draw(drawn).polygon(points, fill=1)
+    return np.asarray(drawn)
+
+
+def measure_model(model: Model, data: Path) -> dict[str, Table]:
+    """Every table of the model card."""
+    ontology = Ontology(model.targets)
+    gland, nuclei = ontology.find("glandular structure"), ontology.find("nuclei")
+    grades = [target for target in model.targets if target.group == "gland grade"]
+    kept = [e for e in read_examples(ROOT / "configs/train/open-1-split.csv", data) if e.part == "test"]
+    ebhi = [example for example in kept if gland.name in example.present]
+    glas = sorted((data / "glas/images").glob("testA*.webp"))
+    monuseg = {part: sorted((data / "monuseg" / part).glob("*.webp")) for part in ("train", "test")}
+    return {
+        "kept apart": {
+            "EBHI-Seg, glandular structure": measure_examples(model, gland, ebhi),
+            "DSB2018 colour, nuclei": measure_examples(model, nuclei, [e for e in kept if nuclei.name in e.present]),
+        },
+        "EBHI-Seg, grades": measure_grades(model, grades, ebhi),
+        "EBHI-Seg, gland by other words": {
+            words: measure_examples(model, dataclasses.replace(gland, prompt=words), ebhi[::4])
+            for words in GLAND_WORDINGS
+        },
+        "GlaS testA, glandular structure": {
+            f"{mpp} mpp": measure_folder(model, gland, glas, read_glas, (GLAS_MPP, mpp)) for mpp in GLAND_MPPS
+        },
+        **{
+            f"MoNuSeg {part}, nuclei": {
+                f"{mpp} mpp": measure_folder(model, nuclei, paths, read_monuseg, (MONUSEG_MPP, mpp))
+                for mpp in NUCLEI_MPPS
+            }
+            for part, paths in monuseg.items()
+        },
+    }
+
+
+def print_tables(tables: dict[str, Table]) -> None:
+    """Tables for people, in Markdown."""
+    for title, rows in tables.items():
+        columns = list(next(iter(rows.values())))
+        print(f"\n| {title} | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns))
+        for name, row in rows.items():
+            print(
+                f"| {name} | "
+                + " | ".join(f"{row[c]:.3f}" if c != "images" else f"{row[c]:.0f}" for c in columns)
+                + " |"
+            )
+
+
+def main() -> None:
+    """Measure the default model, or the weights named on the command line."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ModelSpec().name_or_path
+    model = load_model(ModelSpec(name, device="cpu"))
+    tables = measure_model(model, Path(os.environ["WSIPARSE_SHARED_DATA"]))
+    print(f"{model.name}, digest {model.digest[:16]}")
+    print_tables(tables)
+    if len(sys.argv) == 1:
+        path = ROOT / "benchmarks/results/model_quality.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"model": model.name, "digest": model.digest, "tables": tables}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

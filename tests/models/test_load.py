@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from wsiparse.errors import ModelError
+from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, choose_device, list_models, load_model
+from wsiparse.models.model import Model
+
+
+def make_model(spec: ModelSpec) -> Model:
+    return load_model(ModelSpec(device="cpu", batch=spec.batch))
+
+
+def test_the_default_model_is_shipped() -> None:
+    assert DEFAULT_MODEL in list_models()
+    assert load_model(ModelSpec(device="cpu")).name == DEFAULT_MODEL
+
+
+def test_a_process_loads_once_however_many_threads_ask() -> None:
+    spec = ModelSpec(device="cpu", batch=3)
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(load_model, [spec] * 8))
+    assert all(model is models[0] for model in models)
+
+
+def test_a_spec_travels_and_names_the_same_model() -> None:
+    spec = ModelSpec(device="cpu")
+    again = pickle.loads(pickle.dumps(spec))
+    assert again == spec
+    assert load_model(again) is load_model(spec)
+
+
+def test_a_path_loads_the_same_weights() -> None:
+    path = list_models()[DEFAULT_MODEL]
+    assert load_model(ModelSpec(str(path), "cpu")).digest == load_model(ModelSpec(device="cpu")).digest
+
+
+def test_another_digest_is_refused() -> None:
+    with pytest.raises(ModelError, match="expected 0123"):
+        load_model(ModelSpec(device="cpu", digest="0123"))
+
+
+def test_a_factory_is_called_with_the_spec() -> None:
+    assert load_model(ModelSpec(f"{__name__}:make_model", batch=5)).name == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wsiparse-closed-9", "unknown model 'wsiparse-closed-9'"),
+        ("no_such_package.models:make", "No module named"),
+        ("wsiparse.models.load:no_such_factory", "no_such_factory"),
+        ("nowhere.safetensors", "nowhere.safetensors"),
+    ],
+)
+def test_names_that_lead_nowhere_are_refused_in_one_line(name: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(ModelSpec(name, device="cpu"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["warp", "cuda:77", ""])
+def test_a_device_that_is_not_here_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="expected auto, cpu or cuda"):
+        choose_device(text)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, warp_picture
+from wsiparse.training.dataset import Picture
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def draw_picture(height: int, width: int) -> Picture:
+    y, x = np.mgrid[:height, :width]
+    mask = (y - height / 2) ** 2 + (x - width / 3) ** 2 < (height / 4) ** 2
+    return Picture(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2), mask, ("disc",))
+
+
+@given(seeds, st.integers(20, 90), st.integers(20, 90))
+@settings(deadline=None, max_examples=30)
+def test_the_mask_moves_with_the_pixels(seed: int, height: int, width: int) -> None:
+    crop = warp_picture(draw_picture(height, width), 32, (0.5, 2.0), np.random.default_rng(seed))
+    assert crop.shape == (4, 32, 32)
+    assert crop.min() >= 0
+    assert crop.max() <= 1
+    assert torch.equal(crop[0], crop[3])
+
+
+def test_a_seed_gives_its_crop() -> None:
+    first, second = (warp_picture(draw_picture(60, 80), 32, (0.5, 2.0), np.random.default_rng(7)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_an_upright_crop_of_the_whole_picture_is_the_picture_turned_or_mirrored() -> None:
+    picture = draw_picture(32, 32)
+    turned = [np.rot90(side, n) for n in range(4) for side in (picture.mask, picture.mask[:, ::-1])]
+    crops = [warp_picture(picture, 32, (1.0, 1.0), np.random.default_rng(seed))[3].numpy() for seed in range(24)]
+    upright = [any(np.allclose(crop, one, atol=1e-3) for one in turned) for crop in crops]
+    assert 4 < sum(upright) < 24  # about half of the crops are tilted as well
+
+
+def test_magnification_grows_what_is_shown() -> None:
+    sizes = []
+    for scale in (0.5, 1.0, 2.0):
+        crop = warp_picture(draw_picture(96, 96), 96, (scale, scale), np.random.default_rng(3))
+        sizes.append(float(crop[3].sum()))
+    assert sizes[1] < sizes[2]
+
+
+@given(seeds, st.floats(0, 2))
+@settings(deadline=None, max_examples=30)
+def test_stain_and_light_stay_in_range(seed: int, strength: float) -> None:
+    random = np.random.default_rng(seed)
+    images = torch.from_numpy(random.random((3, 3, 16, 24), np.float32))
+    images[0], images[1] = 0, 1
+    changed = jitter_light(jitter_stain(images, random, strength), random, strength)
+    assert changed.shape == images.shape
+    assert torch.isfinite(changed).all()
+    assert 0 <= changed.min() <= changed.max() <= 1
+
+
+def test_no_strength_changes_no_stain() -> None:
+    random = np.random.default_rng(0)
+    images = torch.from_numpy(random.uniform(0.05, 1, (4, 3, 16, 16)).astype(np.float32))
+    assert torch.allclose(jitter_stain(images, random, 0.0), images, atol=1e-4)
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=30)
+def test_glass_holds_nothing(seed: int) -> None:
+    crops = torch.zeros(4, 4, 16, 16)
+    crops[:, 3] = 1
+    blanked = blank_corners(crops.clone(), np.random.default_rng(seed), 1.0)
+    glass = blanked[:, :3].amin(1) > 0
+    assert torch.equal(blanked[:, 3] == 0, glass)
+    assert torch.equal(blank_corners(crops.clone(), np.random.default_rng(seed), 0.0), crops)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.split_open_1 import choose_part, group_overlaps, list_dsb, list_ebhi
+from wsiparse.errors import InputError, ReferenceFileError, TargetError
+from wsiparse.ontology import load_ontology
+from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples, weigh_pictures
+
+ROOT = Path(__file__).parents[2]
+SPLIT = ROOT / "configs/train/open-1-split.csv"
+HEAD = "image,mask,present,case,part\n"
+
+
+def write_table(folder: Path, rows: str, head: str = HEAD) -> Path:
+    path = folder / "examples.csv"
+    path.write_text(head + rows)
+    return path
+
+
+def test_the_shipped_split_keeps_cases_apart() -> None:
+    examples = read_examples(SPLIT, "data")
+    parts = {part: {e.case for e in examples if e.part == part} for part in ("train", "test")}
+    assert not parts["train"] & parts["test"]
+    assert Counter(e.part for e in examples)["excluded"] == 32
+    assert all(e.part == choose_part(e.case) for e in examples if e.part != "excluded")
+    present = {name for e in examples for name in e.present}
+    assert present <= {target.name for target in load_ontology(ROOT / "configs/ontology/pathology.toml").targets}
+
+
+def test_the_tests_own_images_were_kept_apart() -> None:
+    kept = {e.image.name for e in read_examples(SPLIT, "data") if e.part == "test"}
+    for folder in ("ebhi", "dsb2018"):
+        data = ROOT / "tests/data" / folder
+        assert {e.image.name for e in read_examples(data / "examples.csv", data)} <= kept
+
+
+@pytest.mark.shared_data
+def test_the_shipped_split_follows_from_the_data(shared_data: Path) -> None:
+    rows = list_ebhi(shared_data) + list_dsb(shared_data)
+    made = [
+        Example(Path(r["image"]), Path(r["mask"]), tuple(r["present"].split(";")), r["case"], r["part"]) for r in rows
+    ]
+    assert made == read_examples(SPLIT, ".")
+
+
+def test_overlapping_images_form_one_case() -> None:
+    field = np.random.default_rng(0).normal(size=(200, 260))
+    other = np.random.default_rng(1).normal(size=(128, 160))
+    images = [field[:128, :160], other, field[40:168, 30:190]]
+    assert group_overlaps(["a", "b", "c"], images) == {"a": "a", "b": "b", "c": "a"}
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "words"),
+    [
+        ("image,mask\n", "a,b\n", "columns"),
+        (HEAD, "", "columns"),
+        (HEAD, "a,b,x,case,validation\n", "part 'validation'"),
+        (HEAD, "a,b,x,one,train\nc,d,x,one,test\n", "case 'one' is in train and test"),
+    ],
+)
+def test_a_wrong_table_is_refused(tmp_path: Path, head: str, rows: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_examples(write_table(tmp_path, rows, head), tmp_path)
+
+
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        read_examples(tmp_path / "none.csv", tmp_path)
+
+
+def test_pictures_that_do_not_fit_their_mask_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    Image.new("L", (8, 7)).save(tmp_path / "b.png")
+    example = Example(tmp_path / "a.png", tmp_path / "b.png", ("x",), "one", "train")
+    with pytest.raises(ReferenceFileError, match="expected equal sizes"):
+        load_picture(example)
+    with pytest.raises(ReferenceFileError, match="expected an image and its mask"):
+        load_picture(Example(tmp_path / "none.png", tmp_path / "b.png", ("x",), "one", "train"))
+
+
+def test_rare_targets_are_drawn_more_often_than_their_count() -> None:
+    empty = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.bool_)
+    pictures = [Picture(*empty, ("common",))] * 16 + [Picture(*empty, ("rare",))] * 4
+    weights = weigh_pictures(pictures, {})
+    assert weights.sum() == pytest.approx(1)
+    assert weights[16:].sum() / weights[:16].sum() == pytest.approx(1 / 2)
+    boosted = weigh_pictures(pictures, {"rare": 3.0})
+    assert boosted[16:].sum() / boosted[:16].sum() == pytest.approx(3 / 2)
+
+
+def test_a_present_target_makes_its_group_known() -> None:
+    supervision = Supervision(("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"))
+    outlined, known = supervision.mark_present(["gland", "cancer"])
+    assert outlined.tolist() == [True, False, True, False]
+    assert known.tolist() == [True, True, True, False]
+    assert supervision.weigh_columns().tolist() == [1, 0.5, 0.5, 1]
+    with pytest.raises(TargetError, match="'bone'"):
+        supervision.mark_present(["bone"])

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wsiparse.errors import InputError, ModelError, TargetError
+from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.open_model import read_weights
+from wsiparse.training.batches import BatchSource, invent_word, word_prompt
+from wsiparse.training.dataset import load_picture, read_examples
+from wsiparse.training.loop import (
+    choose_targets,
+    schedule_rate,
+    start_network,
+    take_step,
+    train,
+    update_average,
+    weigh_losses,
+)
+from wsiparse.training.settings import TrainingSettings, read_settings
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+name = "tiny"
+data = "{data}"
+examples = "{data}/examples.csv"
+ontology = "{root}/configs/ontology/pathology.toml"
+targets = ["glandular structure", "polyp", "colorectal adenocarcinoma", "normal gland", "serrated adenoma",
+    "low-grade intraepithelial neoplasia", "high-grade intraepithelial neoplasia"]
+out = "out"
+steps = 4
+batch = 2
+crop = 32
+tile = 64
+warmup_steps = 2
+log_every = 1
+check_every = 2
+check_pictures = 2
+device = "cpu"
+templates = ["{{}}", "find {{}}"]
+[sizes]
+channels = [8, 16]
+blocks = [1, 1]
+embedding = 8
+text_width = 16
+text_heads = 2
+buckets = 64
+[notes]
+data = "six images"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def write_config(folder: Path, **changes: str) -> Path:
+    data = folder / "data"
+    if not data.exists():
+        data.symlink_to(ROOT / "tests/data/ebhi")
+    table = (data / "examples.csv").read_text().replace(",test", ",train", 5)
+    (folder / "examples.csv").write_text(table)
+    text = CONFIG.format(data=data, root=ROOT).replace(f"{data}/examples.csv", "examples.csv")
+    for key, value in changes.items():
+        lines = [f"{key} = {value}" if line.startswith(f"{key} = ") else line for line in text.splitlines()]
+        text = "\n".join(lines)
+    path = folder / "tiny.toml"
+    path.write_text(text)
+    return path
+
+
+def test_training_writes_weights_that_load_and_a_log(tmp_path: Path) -> None:
+    path = train(write_config(tmp_path))
+    model = load_model(ModelSpec(str(path), "cpu"))
+    assert (model.name, model.tile, len(model.targets)) == ("tiny", 64, 7)
+    assert model.predict(np.zeros((1, 64, 64, 3), np.uint8), model.targets[:2]).shape == (1, 2, 64, 64)
+    assert read_weights(path)[0].training["data"] == "six images"
+    lines = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
+    assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
+    assert [line["step"] for line in lines if "polyp" in line] == [2, 4]
+
+
+def test_a_stopped_run_ends_as_one_that_ran_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    through, stopped = tmp_path / "a", tmp_path / "b"
+    through.mkdir()
+    stopped.mkdir()
+    whole = train(write_config(through))
+    config = write_config(stopped, check_every="3")
+    monkeypatch.setattr("wsiparse.training.loop.log_step", stop_after_checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    assert not list((stopped / "out").glob("*.safetensors"))
+    continued = train(config)
+    assert whole.read_bytes() == continued.read_bytes()
+
+
+def stop_after_checkpoint(out: Path, step: int, values: dict[str, float]) -> None:
+    if (out / "checkpoint.pt").exists():
+        raise KeyboardInterrupt
+
+
+def test_training_can_start_from_weights(tmp_path: Path) -> None:
+    first = train(write_config(tmp_path))
+    config = write_config(tmp_path, out='"again"', steps=f'0\nstart = "{first}"')
+    _, before = read_weights(first)
+    _, after = read_weights(train(config))
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, after.state_dict()[name])
+    with pytest.raises(InputError, match="the config asks for"):
+        train(write_config(tmp_path, out='"third"', embedding="9", steps=f'0\nstart = "{first}"'))
+
+
+def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    ontology = choose_targets(settings)
+    network = start_network(settings)
+    with torch.no_grad():
+        network.image.head.weight.fill_(math.nan)
+    pictures = [load_picture(example) for example in read_examples(settings.examples, settings.data)]
+    batch = BatchSource(pictures, ontology, settings).draw(0)
+    optimizer = torch.optim.AdamW(network.parameters())
+    with pytest.raises(ModelError, match="training loss is nan"):
+        take_step(network, optimizer, batch, weigh_losses(ontology))
+
+
+def test_a_batch_follows_from_its_step(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    pictures = [load_picture(example) for example in read_examples(settings.examples, settings.data)]
+    source = BatchSource(pictures, choose_targets(settings), settings)
+    first, again, next_one = source.draw(5), source.draw(5), source.draw(6)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.tokens, again.tokens)
+    assert not torch.equal(first.images, next_one.images)
+    assert first.truth.shape == (2, 9, 32, 32)
+    assert torch.equal(first.known, torch.ones(2, 9))
+    # The gland and its grade are outlined alike, the other grades and the absent prompts nowhere.
+    assert torch.equal(first.truth[:, 0], first.truth[:, 1:].sum(1))
+    assert first.truth[:, 7:].sum() == 0
+
+
+def test_prompts_vary_in_their_words(tmp_path: Path) -> None:
+    target = choose_targets(read_settings(write_config(tmp_path))).targets[0]
+    random = np.random.default_rng(0)
+    prompts = {word_prompt(target, ("{}", "find {}"), random) for _ in range(200)}
+    assert target.prompt in prompts
+    assert {"gland", "find crypts"} <= prompts
+    assert invent_word(random).isalpha()
+
+
+def test_the_rate_rises_then_falls() -> None:
+    settings = TrainingSettings("a", Path(), Path(), Path(), (), Path(), steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [schedule_rate(step, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([(n + 1) / 10 for n in range(10)])
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(0.01, abs=0.002)
+
+
+def test_the_average_moves_towards_the_network() -> None:
+    average, network = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+        network.running_mean.fill_(1.0)  # type: ignore[union-attr]
+    update_average(average, network, 0.75)
+    assert average.weight.tolist() == [1.5, 1.5]
+    assert average.running_mean.tolist() == [0.25, 0.25]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": "4\nepochs = 3"}, "unknown key 'epochs'"),
+        ({"name": "'a'\nname = 'b'"}, "open-1.toml"),
+        ({"crop": "33"}, "use multiples of 4"),
+        ({"data": '"$WSIPARSE_NO_SUCH_FOLDER"'}, "environment variable"),
+        ({"batch": "2\nsizes2 = 1"}, "unknown key"),
+    ],
+)
+def test_a_wrong_config_is_refused(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_settings(write_config(tmp_path, **changes))
+
+
+def test_a_config_without_a_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "short.toml").write_text("name = 'a'")
+    with pytest.raises(InputError, match="missing"):
+        read_settings(tmp_path / "short.toml")
+    with pytest.raises(InputError, match=r"none\.toml"):
+        read_settings(tmp_path / "none.toml")
+
+
+def test_a_target_the_ontology_lacks_is_refused(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    with pytest.raises(TargetError, match="bone marrow oedema"):
+        choose_targets(dataclasses.replace(settings, targets=("bone marrow oedema",)))
+
+
+def test_the_shipped_config_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
+    settings = read_settings(ROOT / "configs/train/open-1.toml")
+    assert len(choose_targets(settings).targets) == 8
+    assert settings.examples.exists()
+    assert "CC BY 4.0" in settings.notes["data"]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from wsiparse.training.losses import SMOOTH, measure_dice, score_logits
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3))
+@settings(deadline=None, max_examples=40)
+def test_dice_equals_a_count_over_known_pixels(seed: int, images: int, columns: int) -> None:
+    random = np.random.default_rng(seed)
+    predicted, truth = (random.random((images, columns, 6, 5)) < 0.4 for _ in range(2))
+    known = random.random((images, columns)) < 0.7
+    dice = measure_dice(*(torch.from_numpy(array).float() for array in (predicted, truth, known)))
+    for k in range(columns):
+        both = sum(int((predicted[n, k] & truth[n, k]).sum()) for n in range(images) if known[n, k])
+        sizes = sum(int(predicted[n, k].sum() + truth[n, k].sum()) for n in range(images) if known[n, k])
+        assert float(dice[k]) == pytest.approx((2 * both + SMOOTH) / (sizes + SMOOTH), rel=1e-5)
+
+
+def test_the_loss_is_cross_entropy_plus_dice() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 2, 8, 8, generator=random)
+    truth = (torch.rand(3, 2, 8, 8, generator=random) < 0.5).float()
+    ones = torch.ones(3, 2)
+    dice = measure_dice(logits.sigmoid(), truth, ones)
+    expected = functional.binary_cross_entropy_with_logits(logits, truth) + (1 - dice).mean()
+    assert torch.allclose(score_logits(logits, truth, ones, torch.ones(2)), expected)
+
+
+def test_what_is_unknown_teaches_nothing() -> None:
+    logits = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    known = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    score_logits(logits, torch.zeros_like(logits), known, torch.ones(3)).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    taught = logits.grad.abs().sum((2, 3)) > 0
+    assert torch.equal(taught, known > 0)
+
+
+def test_nothing_known_is_no_loss() -> None:
+    logits = torch.randn(2, 3, 8, 8)
+    assert score_logits(logits, torch.zeros_like(logits), torch.zeros(2, 3), torch.ones(3)) == 0
+
+
+def test_a_right_answer_costs_little_and_a_wrong_one_much() -> None:
+    truth = (torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    logits = (truth - 0.5) * 40
+    ones = torch.ones(2, 1)
+    assert score_logits(logits, truth, ones, torch.ones(1)) < 0.01
+    assert score_logits(-logits, truth, ones, torch.ones(1)) > 2
