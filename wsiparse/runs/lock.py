@@ -1,0 +1,216 @@
+"""The lock of a run folder: one run, or one run a shard, writes there at a time.
+
+The lock is a file that a thread touches while its run lives. A run that dies leaves a file nobody touches: on the same
+machine its process is seen to be gone and the lock is free at once, from another machine after a minute without a
+touch, told by the clock of the file system that both share. Nothing has to be cleaned up by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import psutil
+
+from wsiparse.errors import OutputError, RunError
+
+FOLDER = ".lock"
+TOUCH_SECONDS = 10.0
+"""Time between two touches of a lock that is held."""
+STALE_SECONDS = 60.0
+"""Without a touch for so long, the holder is dead or cut off."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock."""
+
+    token: str
+    scope: str
+    host: str
+    processes: str
+    """The name of the space that `pid` is counted in: containers of one host each have their own."""
+    pid: int
+    born: float
+    """When the process started, in seconds since 1970: a process id is used again, the pair is not."""
+    since: str
+
+
+@contextmanager
+def hold_lock(output: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
+    """Hold the folder of a run, or one shard (i, n) of it, for the length of the block.
+
+    Shards of one count exclude none of each other; everything else does. Raises RunError that names the holder where
+    the lock is taken; waits up to a minute for a holder on another machine that gives no sign of life.
+    """
+    folder, holder = output / FOLDER, _introduce(_name_scope(shard))
+    mine = folder / holder.scope
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _take(mine, holder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot lock: {error.strerror}; choose another output folder") from error
+    stop = threading.Event()
+    threading.Thread(target=_touch_until, args=(mine, stop), daemon=True, name="lock").start()
+    try:
+        yield
+    finally:
+        stop.set()
+        _release(mine, holder)
+
+
+def read_holder(output: Path) -> Holder | None:
+    """Who holds the folder of a run now, as far as can be told from here without waiting; None where nobody does."""
+    for path in _locks(output / FOLDER):
+        holder = _read(path)
+        if holder and not _is_dead(holder) and _seconds_untouched(path) < STALE_SECONDS:
+            return holder
+    return None
+
+
+def _name_scope(shard: tuple[int, int] | None) -> str:
+    return "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
+
+
+def _introduce(scope: str) -> Holder:
+    pid = os.getpid()
+    born, since = psutil.Process(pid).create_time(), datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(uuid.uuid4().hex, scope, platform.node(), _name_processes(), pid, born, since)
+
+
+def _name_processes() -> str:
+    space = Path("/proc/self/ns/pid")
+    return f"{platform.node()}/{space.stat().st_ino if space.exists() else ''}"
+
+
+def _take(mine: Path, holder: Holder) -> None:
+    """Make the lock's file, whole at once, then make sure that no other scope is held; else take it back."""
+    _clear_path(mine)
+    _link(mine, holder)
+    for path in _locks(mine.parent):
+        if path != mine and _overlap(path.name, holder.scope) and (other := _wait_for_sign(path)):
+            _release(mine, holder)
+            raise _refusal(mine.parent.parent, other)
+
+
+def _overlap(one: str, other: str) -> bool:
+    counts = {name.rpartition("-of-")[2] for name in (one, other)}
+    return "all" in counts or len(counts) > 1 or one == other
+
+
+def _clear_path(mine: Path) -> None:
+    holder = _wait_for_sign(mine)
+    if holder:
+        raise _refusal(mine.parent.parent, holder)
+
+
+def _link(mine: Path, holder: Holder) -> None:
+    partial = mine.with_name(f".{holder.token}")
+    partial.write_bytes(orjson.dumps(asdict(holder)))
+    try:
+        os.link(partial, mine)
+    except FileExistsError as error:
+        winner = _read(mine) or holder
+        raise _refusal(mine.parent.parent, winner) from error
+    finally:
+        partial.unlink()
+
+
+def _wait_for_sign(path: Path) -> Holder | None:
+    """The holder of a lock once it has shown that it lives; None when it is free, the dead one's file removed."""
+    holder, first = _read(path), _touched(path)
+    end = time.monotonic() + STALE_SECONDS
+    while holder and not _is_dead(holder) and _seconds_untouched(path) < STALE_SECONDS and time.monotonic() < end:
+        if _lives_here(holder) or _touched(path) != first:
+            return holder
+        time.sleep(min(1.0, STALE_SECONDS / 20))
+        holder = _read(path)
+    if holder:
+        _remove_dead(path, holder)
+    return None
+
+
+def _remove_dead(path: Path, dead: Holder) -> None:
+    """Remove a dead run's lock; a living one that took its place in the meantime is put back."""
+    aside = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return
+    found = _read(aside)
+    if found and found.token != dead.token:
+        os.link(aside, path)
+    aside.unlink()
+
+
+def _locks(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+
+
+def _read(path: Path) -> Holder | None:
+    try:
+        return Holder(**orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def _is_dead(holder: Holder) -> bool:
+    return holder.processes == _name_processes() and not _lives_here(holder)
+
+
+def _lives_here(holder: Holder) -> bool:
+    if holder.processes != _name_processes():
+        return False
+    try:
+        process = psutil.Process(holder.pid)
+        return bool(abs(process.create_time() - holder.born) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _touched(path: Path) -> float:
+    try:
+        with path.open("rb") as file:  # opening asks a network file system anew, where stat may answer from memory
+            return os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _seconds_untouched(path: Path) -> float:
+    clock = path.with_name(f".{uuid.uuid4().hex}")
+    clock.touch()
+    now = clock.stat().st_mtime
+    clock.unlink()
+    return now - _touched(path)
+
+
+def _touch_until(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(TOUCH_SECONDS):
+        try:
+            os.utime(path)
+        except OSError:
+            # The share may come back; if another run has found this one dead by then, its blocks equal ours.
+            continue
+
+
+def _release(mine: Path, holder: Holder) -> None:
+    found = _read(mine)
+    if found and found.token == holder.token:
+        mine.unlink(missing_ok=True)
+
+
+def _refusal(output: Path, holder: Holder) -> RunError:
+    part = "a run" if holder.scope == "all" else f"shard {holder.scope.replace('-of-', '/')} of a run"
+    return RunError(
+        f"{output}: {part} is writing here (host {holder.host}, process {holder.pid}, since {holder.since}); "
+        "wait for it, stop it, or choose another folder"
+    )
