@@ -136,12 +136,12 @@ def explain_refusal(path: Path) -> str:
 
 def _open_dicom(path: str) -> Any:
     wsidicom = _import_extra("wsidicom", path)
-    refusals = _exceptions_of(wsidicom.errors)
+    refusals: tuple[type[Exception], ...] = (*_exceptions_of(wsidicom.errors), *_UNREADABLE)
     file = Path(path)
     try:
         with _quiet():
             return wsidicom.WsiDicom.open(_files_of_series(file))
-    except (*refusals, *_UNREADABLE) as error:
+    except refusals as error:
         raise SlideError(f"{path}: {explain_refusal(file)}; add it to the header or export the slide again") from error
 
 

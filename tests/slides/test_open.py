@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+from PIL import Image
+
+from tests.conftest import MakeSlide
+from tests.drawing import draw_tissue
+from wsiparse.errors import MppError, SlideError
+from wsiparse.geometry import Grid, Region
+from wsiparse.slides import open as opening
+from wsiparse.slides.jpeg_tiff import JpegTiffReader
+from wsiparse.slides.open import OPEN_READERS, describe, make_reader, open_slide, reader_of
+from wsiparse.slides.openslide import OpenSlideReader, read_bounds
+from wsiparse.slides.slide import Slide
+
+
+def test_the_real_slide_is_described(cmu_1: Path) -> None:
+    slide = describe(cmu_1)
+    assert slide.id == "CMU-1-Small-Region"
+    assert slide.levels == (Grid(2220, 2967, 0.499),)
+    assert (slide.mpp_source, slide.vendor, slide.codec, slide.bounds) == ("openslide.mpp", "aperio", "jpeg", None)
+    assert len(slide.fingerprint) == 64
+
+
+def test_arguments_win(cmu_1: Path) -> None:
+    slide = describe(cmu_1, id="case-7", mpp=0.25)
+    assert (slide.id, slide.mpp, slide.mpp_source) == ("case-7", 0.25, "manifest")
+
+
+def test_a_moved_slide_keeps_its_fingerprint_and_a_changed_one_does_not(cmu_1: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copy(cmu_1, tmp_path / "other name.svs"))
+    assert describe(moved).fingerprint == describe(cmu_1).fingerprint
+    with moved.open("ab") as file:
+        file.write(b"x")
+    assert describe(moved).fingerprint != describe(cmu_1).fingerprint
+
+
+def test_level_grids_do_not_drift(make_slide: MakeSlide) -> None:
+    slide = describe(make_slide(1537, 1211, 0.25, mirrored=True, downsamples=(1, 4, 16)))
+    assert [grid.mpp for grid in slide.levels] == [0.25, 1.0, 4.0]
+
+
+def test_a_missing_mpp_says_what_to_do(make_slide: MakeSlide) -> None:
+    path = make_slide(301, 203, None)
+    with pytest.raises(MppError, match=r"states no µm per pixel; add a column mpp to the manifest or pass --mpp"):
+        open_slide(path)
+    assert open_slide(path, mpp=0.3).slide.mpp == 0.3
+
+
+def test_bounds_need_all_four_numbers() -> None:
+    names = ("x", "y", "width", "height")
+    properties = {f"openslide.bounds-{name}": str(n) for n, name in enumerate(names, 5)}
+    assert read_bounds(properties) == Region(5, 6, 7, 8)
+    for name in names:
+        assert read_bounds({key: value for key, value in properties.items() if not key.endswith(f"-{name}")}) is None
+
+
+def test_an_unaligned_level_has_one_value_a_pixel(make_slide: MakeSlide) -> None:
+    """OpenSlide interpolates coarse levels by the corner asked for; overlapping reads must agree all the same."""
+    path = make_slide(1537, 1211, mirrored=True, downsamples=(1, 3), compression="lzw", compressionargs=None, tile=112)
+    reader = open_slide(path)
+    assert isinstance(reader, OpenSlideReader)
+    level = reader.slide.levels[1]
+    whole = reader.read_region(level.region, 1)
+    for x, y in itertools.product((0, 17, 111, 112, 300), (0, 5, 223, 301)):
+        region = Region(x, y, 150, 90)
+        np.testing.assert_array_equal(reader.read_region(region, 1), whole[region.slices])
+    with openslide.OpenSlide(path) as slide:
+        naive = np.asarray(slide.read_region((0, 0), 1, (level.width, level.height)).convert("RGB"))
+    assert np.abs(whole.astype(int) - naive).mean() < 3
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_plain_images(tmp_path: Path, ending: str, mode: str) -> None:
+    path = tmp_path / f"image.{ending}"
+    Image.fromarray(draw_tissue(123, 77)).convert(mode).save(path)
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB"))
+    reader = open_slide(path, mpp=0.5)
+    assert reader.slide.levels == (Grid(123, 77, 0.5),)
+    assert (reader.slide.mpp_source, reader.slide.vendor) == ("manifest", "image")
+    np.testing.assert_array_equal(reader.read_region(Region(0, 0, 123, 77), 0), expected)
+    over = reader.read_region(Region(-10, 70, 20, 20), 0)
+    np.testing.assert_array_equal(over[:7, 10:], expected[70:, :10])
+    assert (over[:, :10] == 255).all()
+    assert (over[7:] == 255).all()
+    reader.close()
+    np.testing.assert_array_equal(reader.read_region(Region(0, 0, 123, 77), 0), expected)
+
+
+def test_a_transparent_image_lies_on_white(tmp_path: Path) -> None:
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[:2] = (10, 20, 30, 255)
+    Image.fromarray(rgba).save(tmp_path / "clear.png")
+    pixels = open_slide(tmp_path / "clear.png", mpp=1).read_region(Region(0, 0, 4, 4), 0)
+    assert (pixels[:2] == (10, 20, 30)).all()
+    assert (pixels[2:] == 255).all()
+
+
+def test_an_image_states_no_mpp_even_with_a_resolution(tmp_path: Path) -> None:
+    Image.fromarray(draw_tissue(40, 30)).save(tmp_path / "image.tif", dpi=(25400, 25400))
+    with pytest.raises(MppError, match="--mpp"):
+        open_slide(tmp_path / "image.tif")
+
+
+def test_a_huge_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(draw_tissue(60, 50)).save(tmp_path / "image.png")
+    for limit in (2000, 1000):  # Pillow warns above one limit and refuses above twice as many pixels
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(SlideError, match=f"more than {limit} pixels; convert it to a pyramidal TIFF"):
+            open_slide(tmp_path / "image.png", mpp=1)
+
+
+def test_a_deep_image_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(SlideError, match="expected 8 bits a colour"):
+        open_slide(tmp_path / "deep.png", mpp=1)
+
+
+def test_a_damaged_image_fails_when_read(tmp_path: Path) -> None:
+    Image.fromarray(draw_tissue(200, 200)).save(tmp_path / "image.png")
+    data = (tmp_path / "image.png").read_bytes()
+    (tmp_path / "image.png").write_bytes(data[: len(data) // 2])
+    reader = open_slide(tmp_path / "image.png", mpp=1)
+    with pytest.raises(SlideError, match="cannot be decoded"):
+        reader.read_region(Region(0, 0, 9, 9), 0)
+
+
+def cut_file(path: Path, share: float) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("real", [True, False])
+def test_a_truncated_slide(make_slide: MakeSlide, cmu_1: Path, tmp_path: Path, share: float, real: bool) -> None:
+    path = Path(shutil.copy(cmu_1, tmp_path)) if real else make_slide(701, 547, mirrored=True)
+    check_refusal(cut_file(path, share))
+
+
+def check_refusal(path: Path) -> str:
+    with pytest.raises(SlideError) as caught:
+        open_slide(path, mpp=0.5)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(path) in line
+    assert ";" in line or "expected" in line
+    return line
+
+
+def test_a_file_cut_behind_its_directories_is_called_truncated(make_slide: MakeSlide) -> None:
+    path = make_slide(701, 547, mirrored=True, downsamples=(1,))
+    assert "truncated at" in check_refusal(cut_file(path, 0.9))
+
+
+def test_files_that_are_no_slides(tmp_path: Path) -> None:
+    (tmp_path / "empty.svs").touch()
+    assert "empty" in check_refusal(tmp_path / "empty.svs")
+    (tmp_path / "text.svs").write_text("case,slide\n" * 100)
+    assert "though it ends in .svs" in check_refusal(tmp_path / "text.svs")
+    (tmp_path / "text.png").write_text("case,slide\n" * 100)
+    assert "neither a slide nor an image" in check_refusal(tmp_path / "text.png")
+    assert "no such file" in check_refusal(tmp_path / "missing.svs")
+    (tmp_path / "folder").mkdir()
+    assert "without a slide" in check_refusal(tmp_path / "folder")
+
+
+def test_an_mrxs_file_without_its_folder_is_not_taken_for_its_thumbnail(tmp_path: Path) -> None:
+    Image.fromarray(draw_tissue(90, 60)).save(tmp_path / "slide.mrxs", format="jpeg")
+    assert "files and folders that belong to it" in check_refusal(tmp_path / "slide.mrxs")
+    (tmp_path / "slide").mkdir()
+    (tmp_path / "slide" / "Slidedat.ini").write_text("[GENERAL]\n")
+    with pytest.raises(SlideError, match=r"slide\.mrxs"):
+        open_slide(tmp_path / "slide", mpp=1)
+
+
+def test_an_image_with_a_wrong_ending_is_still_that_image(tmp_path: Path) -> None:
+    Image.fromarray(draw_tissue(50, 40)).save(tmp_path / "image.jpg", format="png")
+    assert open_slide(tmp_path / "image.jpg", mpp=1).slide.codec == "png"
+
+
+def test_a_slide_with_a_wrong_ending_is_still_that_slide(cmu_1: Path, tmp_path: Path) -> None:
+    assert describe(shutil.copy(cmu_1, tmp_path / "slide.jpg")).vendor == "aperio"
+
+
+def test_a_file_that_may_not_be_read(cmu_1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(shutil.copy(cmu_1, tmp_path))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "change its permissions" in check_refusal(path)
+
+
+def test_a_file_on_a_broken_disk(cmu_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", fail)
+    assert "Input/output error" in check_refusal(cmu_1)
+
+
+@pytest.mark.parametrize("kind", [JpegTiffReader, OpenSlideReader])
+def test_a_slide_that_went_away(cmu_1: Path, tmp_path: Path, kind: type) -> None:
+    path = Path(shutil.copy(cmu_1, tmp_path))
+    slide = describe(path)
+    reader = make_reader(slide) if kind is JpegTiffReader else OpenSlideReader(slide)
+    path.unlink()
+    with pytest.raises(SlideError):
+        reader.read_region(Region(0, 0, 9, 9), 0)
+
+
+@pytest.fixture
+def no_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_readers", type(opening._readers)())
+
+
+@pytest.mark.usefixtures("no_readers")
+def test_a_process_keeps_the_readers_used_last(make_slide: MakeSlide) -> None:
+    slides = [describe(make_slide(203, 101, name=f"{n}.svs")) for n in range(OPEN_READERS + 1)]
+    first = reader_of(slides[0])
+    assert reader_of(slides[0]) is first
+    for slide in slides[1:OPEN_READERS]:
+        reader_of(slide)
+    assert reader_of(slides[0]) is first
+    reader_of(slides[OPEN_READERS])
+    assert reader_of(slides[0]) is first
+    assert len(opening._readers) == OPEN_READERS
+    closed = slides[1]
+    assert all(reader.slide != closed for reader in opening._readers.values())
+
+
+def read_sum(slide: Slide) -> int:
+    return int(reader_of(slide).read_region(Region(7, 7, 100, 80), 0).sum())
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_other_processes_read_by_the_description(cmu_1: Path, start: str) -> None:
+    slide = describe(cmu_1)
+    here = read_sum(slide)
+    with ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool:
+        assert pool.submit(read_sum, slide).result(60) == here
