@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsiparse.errors import ReferenceFileError
-from wsiparse.evaluation.names import FRAME, IGNORED, TargetNames
+from wsiparse.evaluation.names import FRAME, IGNORED, OTHER, TargetNames
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
 
@@ -35,6 +35,11 @@ class MaskReference:
         self._values = values
         self._meanings = dict(meanings)
         self._grid = grid
+
+    @property
+    def width(self) -> int:
+        """Pixels of the picture from left to right."""
+        return int(self._values.shape[1])
 
     def covers(self, target: str) -> bool:
         """True where a value means the target."""
@@ -82,8 +87,9 @@ def _locate(start: int, count: int, size: int, extents: tuple[int, float]) -> ND
     whole, exact = extents
     # A mask of the grid's own size was made on that grid, whose last pixel may lie partly over the slide's edge.
     ratio = 1.0 if size == whole else size / exact
-    places = np.floor((np.arange(start, start + count) + 0.5) * ratio)
-    return np.clip(places, 0, size - 1).astype(np.int64)
+    places: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * ratio).astype(np.int64)
+    places[places >= size] = size - 1
+    return places
 
 
 def _read_values(path: Path, slide: Slide, mpp: float) -> Values:
@@ -153,8 +159,8 @@ def _read_meanings(path: Path, sidecar: Path, values: Values, names: TargetNames
     missing = sorted(set(np.unique(values).tolist()) - set(table) - {0})
     if missing:
         raise ReferenceFileError(f"{path}: values {missing[:6]} are not in {sidecar.name}; add what they mean")
-    meanings = names.resolve_all(table.values(), sidecar)
-    return {value: meanings[name] for value, name in table.items()}
+    meanings = names.resolve_all((name for name in table.values() if name), sidecar)
+    return {value: meanings.get(name, OTHER) for value, name in table.items()}
 
 
 def _read_sidecar(sidecar: Path) -> dict[int, str]:

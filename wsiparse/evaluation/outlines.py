@@ -19,11 +19,14 @@ from wsiparse.slides.slide import Slide
 Mask = NDArray[np.bool_]
 """Pixels of a region [h, w]."""
 
+_STEPS = 4096
+"""Outlines are drawn from corners rounded to this fraction of a pixel."""
+
 
 class OutlineReference:
     """The annotations of one file; it speaks for every target, whether it was drawn or not.
 
-    A pixel belongs to an outline where its centre lies inside.
+    A pixel belongs to an outline where its centre lies inside, to one of the two where it lies on their border.
     """
 
     def __init__(self, annotations: Iterable[tuple[str, Annotation]], grid: Grid) -> None:
@@ -62,8 +65,11 @@ class _Layer:
     def draw(self, region: Region, scale: float) -> Mask:
         edges = np.array([region.x, region.y, region.right, region.bottom]) / scale
         found = self._polygons[self._tree.query(shapely.box(*edges))]
-        # Shifted by whole pixels only, so that a pixel falls alike whichever region it is drawn in.
-        placed = shapely.transform(found, lambda points: points * scale - (region.x, region.y))
+        # On these small steps the rasteriser's arithmetic is exact: a centre on a slanted edge falls to the same side
+        # whichever region it is drawn in.
+        placed = shapely.transform(
+            found, lambda points: np.rint(points * scale * _STEPS) / _STEPS - (region.x, region.y)
+        )
         return _burn(list(placed), region)
 
 
