@@ -41,10 +41,16 @@ def simplify_outlines(outlines: Polygons, scale: float, tolerance: float) -> Pol
 
 
 def snap_polygons(polygons: Polygons) -> Polygons:
-    """Polygons (level-0 pixels) on the grid that QuPath reads; raises GEOSException where QuPath would refuse them."""
+    """Polygons (level-0 pixels) on the grid that QuPath reads; a part that is alone becomes a Polygon.
+
+    Raises GEOSException where QuPath would refuse the file.
+    """
     snapped = shapely.set_precision(polygons, PRECISION)
     # The grid is not kept as a property of the geometry: it would govern whatever is computed with it later.
-    return np.asarray(shapely.set_precision(snapped, 0, mode="pointwise"))
+    free = np.asarray(shapely.set_precision(snapped, 0, mode="pointwise"))
+    single = (shapely.get_type_id(free) == shapely.GeometryType.MULTIPOLYGON) & (shapely.get_num_geometries(free) == 1)
+    free[single] = shapely.get_geometry(free[single], 0)
+    return free
 
 
 def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:

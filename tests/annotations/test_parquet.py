@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
+from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.parquet import open_parquet, read_parquet, write_parquet
+from wsiparse.errors import OutputError
+from wsiparse.geometry import Grid, Region
+from wsiparse.slides.slide import Slide
+
+SLIDE = Slide("s1", "s1.svs", (Grid(1000, 800, 0.25),), "manifest", Region(100, 100, 50, 50))
+
+
+def fail_midway() -> Iterator[Annotation]:
+    yield Annotation("gland", shapely.box(0, 0, 1, 1), 1.0)
+    raise ZeroDivisionError
+
+
+def test_geopandas_reads_back_what_was_written(tmp_path: Path) -> None:
+    labels = draw_mask("two targets", 21)
+    _, slide = make_slide(labels, 2.0, Region(5, 5, 10, 10))
+    annotations = annotate(labels, scores=draw_scores(labels, 21))
+    assert write_parquet(annotations, tmp_path / "a.parquet", slide) == len(annotations)
+    table = read_parquet(tmp_path / "a.parquet")
+    assert list(table.columns) == ["id", "slide", "target", "area_um2", "probability", "geometry"]
+    assert table.crs is None
+    assert list(table.target) == [a.target for a in annotations]
+    assert list(table.area_um2) == [a.area_um2 for a in annotations]
+    assert list(table.probability) == [a.probability for a in annotations]
+    assert all(shapely.equals_exact(table.geometry.values, [a.polygon for a in annotations], tolerance=0))
+    assert set(table.slide) == {"drawn"}
+
+
+def test_row_groups_and_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with open_parquet(path, SLIDE) as writer:
+        for x in range(9000):
+            writer.write(Annotation("gland" if x % 2 else "nucleus", shapely.box(x, 0, x + 1, 1), 1.0))
+    file = pq.ParquetFile(path)
+    assert (file.metadata.num_row_groups, file.metadata.num_rows) == (2, 9000)
+    geo = json.loads(file.schema_arrow.metadata[b"geo"])
+    assert geo["version"] == "1.1.0"
+    assert geo["columns"]["geometry"]["crs"] is None
+    assert json.loads(file.schema_arrow.metadata[b"wsiparse"])["coordinate_space"] == "level0"
+    assert read_parquet(path).probability.isna().all()
+
+
+def test_no_annotations_make_an_empty_table(tmp_path: Path) -> None:
+    write_parquet([], tmp_path / "a.parquet", SLIDE)
+    assert len(read_parquet(tmp_path / "a.parquet")) == 0
+
+
+def test_a_failure_midway_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        write_parquet(fail_midway(), tmp_path / "a.parquet", SLIDE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more", None])
+def test_what_is_no_geoparquet_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"a\.parquet") as caught:
+        read_parquet(path)
+    assert "\n" not in str(caught.value)
