@@ -1,0 +1,82 @@
+"""A laboratory's own class names, said in the words of the ontology; no class is dropped unsaid."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.classes import is_ignored, is_roi
+from wsiparse.errors import InputError, ReferenceFileError, TargetError
+from wsiparse.ontology import Ontology
+
+_EXPECTED = 'expected a TOML table [classes] or a JSON object of "class" = "target"'
+
+
+def load_mapping(path: str | Path, ontology: Ontology) -> dict[str, str]:
+    """What each class of a laboratory means: the name of a target, `Ignore*`, `Region*`, or empty for none of them.
+
+    The file is TOML with one table [classes], or JSON with one object; a target may be given by its name, prompt or
+    synonym. The class `""` stands for what has no class. Raises InputError for a file that cannot be read or names a
+    target that nobody knows.
+    """
+    classes = _read_classes(Path(path))
+    meanings: dict[str, str] = {}
+    for name, text in classes.items():
+        if not isinstance(text, str):
+            raise InputError(f"mapping {path}: class {name!r} is {text!r}; {_EXPECTED}")
+        meanings[name.strip()] = _resolve(text.strip(), name, ontology, path)
+    if len(meanings) < len(classes):
+        raise InputError(f"mapping {path}: two classes differ only in the blanks around them; {_EXPECTED}")
+    return meanings
+
+
+def _read_classes(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"mapping {path}: {error.strerror}; {_EXPECTED}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"mapping {path}: {error}; {_EXPECTED}") from error
+    classes = document.get("classes", document) if isinstance(document, dict) else None
+    if not isinstance(classes, dict) or not classes:
+        raise InputError(f"mapping {path}: no classes in it; {_EXPECTED}")
+    return classes
+
+
+def _resolve(text: str, name: str, ontology: Ontology, path: str | Path) -> str:
+    if not text or is_roi(text) or is_ignored(text):
+        return text
+    try:
+        return ontology.find(text).name
+    except TargetError as error:
+        raise InputError(
+            f"mapping {path}: class {name!r}: {error}; correct it, or '' for none of the targets"
+        ) from error
+
+
+def map_classes(annotations: Iterable[Annotation], meanings: Mapping[str, str], source: str | Path) -> list[Annotation]:
+    """The annotations under the names that `load_mapping` gave, those of no target left out.
+
+    A class that is not in the mapping is refused, all such listed with their counts in a ReferenceFileError that names
+    `source`; only QuPath's own `Region*` and `Ignore*` classes need no entry.
+    """
+    drawn = list(annotations)
+    unknown = Counter(entry.target for entry in drawn if entry.target not in meanings and not _is_qupath(entry.target))
+    if unknown:
+        counts = ", ".join(f"{name!r} ({count})" for name, count in sorted(unknown.items()))
+        raise ReferenceFileError(
+            f"{source}: classes that the mapping lacks: {counts}; give each a target, 'Ignore*', or '' for none"
+        )
+    named = [(entry, meanings.get(entry.target, entry.target)) for entry in drawn]
+    return [replace(entry, target=meaning) for entry, meaning in named if meaning]
+
+
+def _is_qupath(name: str) -> bool:
+    return bool(name) and (is_roi(name) or is_ignored(name))
