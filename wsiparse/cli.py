@@ -158,10 +158,12 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from wsiparse.evaluation.table import make_table
     from wsiparse.runs.evaluate import evaluate_run
     from wsiparse.runs.run import open_run
 
-    evaluate_run(open_run(options.output), options.reference, console)
+    console.print(make_table(evaluate_run(open_run(options.output), options.reference)))
+    console.print(f"by slide: {options.output / 'evaluation.csv'}")
     return OK
 
 

@@ -40,7 +40,7 @@ class RunConfig(BaseModel):
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     cluster: str = "local"
-    """`serial`, `local`, or the address of a Dask scheduler."""
+    """`serial`, `local`, or a Dask scheduler by its address or its scheduler file."""
     workers: int | None = Field(default=None, ge=1)
     """Worker processes of a local cluster; None takes one for each accelerator, or threads where there is none."""
     window: int = Field(default=4, ge=1)
@@ -56,7 +56,8 @@ class RunConfig(BaseModel):
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:
     """The settings of a TOML file, with those of the command line above them; a wrong one is named in one line."""
-    settings = {**(_read_toml(Path(path)) if path else {}), **overrides}
+    settings = {**(read_toml(Path(path)) if path else {}), **overrides}
+    settings.pop("slurm", None)  # how the run is handed in is no setting of the run
     try:
         return RunConfig(**settings)
     except ValidationError as error:
@@ -65,7 +66,8 @@ def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig
         raise InputError(f"{path or 'command line'}: setting {where!r} is {found!r}: {first['msg']}") from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a config file; InputError where it is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -56,6 +56,7 @@ def parse_run(
     """
     with open_engine(config) as engine:
         order, facts = take_order(engine, config, output)
+        rows = [_resolve_targets(row, order) for row in rows]
         run = start_run(output, _record(order, facts), rows, overwrite)
         left = [row for row in rows if run.state(row.id) not in {State.DONE, State.EMPTY}]
         for row in left:
@@ -72,6 +73,14 @@ def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, 
     targets = choose_targets(ontology, config.targets, config.prompts)
     pinned = ModelSpec(spec.name_or_path, spec.device, spec.batch, facts.digest)
     return Order(config, pinned, facts.tile, facts.tile_bytes, targets, str(output)), facts
+
+
+def _resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:
+    """A row whose own targets go by their names, whatever the manifest called them."""
+    if not row.targets:
+        return row
+    chosen = choose_targets(Ontology(order.targets), row.targets, ())
+    return row.model_copy(update={"targets": tuple(target.name for target in chosen)})
 
 
 def _record(order: Order, facts: ModelFacts) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def _read_strip(reader: Reader, level: int, scale: float, strip: Region) -> Pixe
     squeezed = down @ pixels.reshape(source.height, -1)
     turned = squeezed.reshape(strip.height, source.width, 3).transpose(1, 0, 2).reshape(source.width, -1)
     result = (across @ turned).reshape(strip.width, strip.height, 3).transpose(1, 0, 2)
-    return (result + np.float32(0.5)).astype(np.uint8)
+    rounded: Pixels = (result + np.float32(0.5)).astype(np.uint8)
+    return rounded
 
 
 def weigh_pixels(start: int, count: int, scale: float) -> tuple[csr_array, int]:

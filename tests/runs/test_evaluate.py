@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wsiparse
+from tests.conftest import MakeSlide
+from tests.drawing import draw_tissue
+from wsiparse.cli import main
+from wsiparse.errors import InputError
+from wsiparse.runs.evaluate import evaluate_run
+
+TONE = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial", "targets": ("dark", "light")}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_mask_made_from_the_prediction_scores_one(make_slide: MakeSlide, tmp_path: Path) -> None:
+    results = wsiparse.run(make_slide(501, 403), tmp_path / "out", **TONE)
+    dark = np.asarray(results.probability("dark")) >= 153
+    (tmp_path / "ref").mkdir()
+    Image.fromarray(dark).convert("L").save(tmp_path / "ref/drawn__dark.png")
+    scores = evaluate_run(results.run, tmp_path / "ref")
+    assert [(score.target, score.dice) for score in scores] == [("dark", 1.0)]
+
+
+def test_own_outlines_read_back_score_almost_one(make_slide: MakeSlide, tmp_path: Path) -> None:
+    results = wsiparse.run(make_slide(501, 403), tmp_path / "out", simplify=0.0, **TONE)
+    outlines = (tmp_path / "out/drawn/annotations.geojson.gz").read_bytes()
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref/drawn.geojson.gz").write_bytes(outlines)
+    scores = {score.target: score.dice for score in evaluate_run(results.run, tmp_path / "ref")}
+    assert scores == {"dark": 1.0, "light": 1.0}
+
+
+def test_the_command_scores_a_manifest_and_pools_pixels(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in (1, 2):
+        pixels = draw_tissue(300 * n, 200, seed=n)
+        make_slide(300 * n, 200, pixels=pixels, name=f"s{n}.svs")
+        half = np.zeros((200, 300 * n), np.uint8)
+        half[:, : 150 * n] = 255
+        Image.fromarray(half).save(tmp_path / f"half{n}.png")
+    (tmp_path / "m.csv").write_text(
+        "slide,reference,reference_target,hospital\ns1.svs,half1.png,light,A\ns2.svs,half2.png,light,B\n"
+    )
+    out = tmp_path / "out"
+    command = ["run", str(tmp_path / "m.csv"), "-o", str(out), "--no-tissue", "--cluster", "serial"]
+    assert main([*command, "--model", "tests.tiny:build_tone"]) == 0
+    assert main(["evaluate", str(out)]) == 0
+    assert "light" in capsys.readouterr().out
+    rows = read_rows(out / "evaluation.csv")
+    assert [row["slide"] for row in rows] == ["s1", "s2", ""]
+    both, predicted, reference = (
+        sum(int(row[name]) for row in rows[:2]) for name in ("both", "predicted", "reference")
+    )
+    assert float(rows[2]["dice"]) == pytest.approx(2 * both / (predicted + reference), abs=1e-6)
+    assert reference == 200 * 450
+    assert json.loads((out / "evaluation.json").read_text())["targets"][0]["slides"] == 2
+    assert read_rows(out / "slides.csv")[0]["hospital"] == "A"
+
+
+def test_a_slide_taken_for_empty_is_scored_as_having_found_nothing(make_slide: MakeSlide, tmp_path: Path) -> None:
+    white = make_slide(600, 400, pixels=np.full((400, 600, 3), 244, np.uint8))
+    results = wsiparse.run(white, tmp_path / "out", model="tests.tiny:build_tone", cluster="serial")
+    (tmp_path / "ref").mkdir()
+    Image.fromarray(np.full((400, 600), 255, np.uint8)).save(tmp_path / "ref/drawn__dark.png")
+    scores = evaluate_run(results.run, tmp_path / "ref")
+    assert [(score.dice, score.predicted, score.reference) for score in scores] == [(0.0, 0, 240_000)]
+
+
+def test_no_reference_at_all_is_refused(make_slide: MakeSlide, tmp_path: Path) -> None:
+    results = wsiparse.run(make_slide(301, 203), tmp_path / "out", **TONE)
+    with pytest.raises(InputError, match="--reference"):
+        evaluate_run(results.run)
