@@ -17,12 +17,12 @@ from wsiparse.training.batches import BatchSource, invent_word, word_prompt
 from wsiparse.training.dataset import load_picture, read_examples
 from wsiparse.training.loop import (
     choose_targets,
+    describe_columns,
     schedule_rate,
     start_network,
     take_step,
     train,
     update_average,
-    weigh_losses,
 )
 from wsiparse.training.settings import TrainingSettings, read_settings
 
@@ -130,7 +130,7 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     batch = BatchSource(pictures, ontology, settings).draw(0)
     optimizer = torch.optim.AdamW(network.parameters())
     with pytest.raises(ModelError, match="training loss is nan"):
-        take_step(network, optimizer, batch, weigh_losses(ontology))
+        take_step(network, optimizer, batch, describe_columns(ontology))
 
 
 def test_a_batch_follows_from_its_step(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from wsiparse.training.losses import SMOOTH, measure_dice, score_logits
+from wsiparse.training.losses import SMOOTH, Columns, measure_dice, rank_logits, score_batch, score_logits
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3))
@@ -40,6 +40,19 @@ def test_what_is_unknown_teaches_nothing() -> None:
     assert logits.grad is not None
     taught = logits.grad.abs().sum((2, 3)) > 0
     assert torch.equal(taught, known > 0)
+
+
+def test_ranking_is_cross_entropy_where_something_is_outlined() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 8, 8, generator=random)
+    labels = torch.randint(-1, 3, (2, 8, 8), generator=random)
+    truth = torch.stack([(labels == k).float() for k in range(3)], 1)
+    assert torch.allclose(rank_logits(logits, truth), functional.cross_entropy(logits, labels, ignore_index=-1))
+    assert rank_logits(logits, torch.zeros_like(truth)) == 0
+    columns = Columns(torch.ones(4), ((1, 2, 3),))
+    both = torch.cat([logits[:, :1], logits], 1), torch.cat([truth[:, :1], truth], 1), torch.ones(2, 4)
+    expected = score_logits(*both, columns.weights) + rank_logits(logits, truth)
+    assert torch.allclose(score_batch(*both, columns), expected)
 
 
 def test_nothing_known_is_no_loss() -> None:

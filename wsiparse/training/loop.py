@@ -20,7 +20,7 @@ from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.ontology import Ontology, load_ontology
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, load_check
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples
-from wsiparse.training.losses import measure_dice, score_logits
+from wsiparse.training.losses import Columns, measure_dice, score_batch
 from wsiparse.training.settings import TrainingSettings, read_settings
 
 
@@ -43,12 +43,12 @@ def train(config_path: str | Path) -> Path:
     first = load_checkpoint(settings.out, network, average, optimizer)
     source = BatchSource(pictures, ontology, settings)
     check = load_check(checked, ontology, settings) if checked else None
-    weights = weigh_losses(ontology)
+    columns = describe_columns(ontology)
     began = time.monotonic()
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule_rate(step, settings)
-        loss = take_step(network, optimizer, source.draw(step), weights)
+        loss = take_step(network, optimizer, source.draw(step), columns)
         update_average(average, network, min(settings.average_decay, (1 + step) / (10 + step)))
         if (step + 1) % settings.log_every == 0:
             log_step(settings.out, step + 1, {"loss": loss, "seconds": time.monotonic() - began})
@@ -100,10 +100,17 @@ def split_decay(network: nn.Module, decay: float) -> list[dict[str, object]]:
     ]
 
 
-def weigh_losses(ontology: Ontology) -> Tensor:
-    """Weights [K] of the columns: every group the same, the absent prompts together like one group."""
+def describe_columns(ontology: Ontology) -> Columns:
+    """The columns of a batch: every group weighs the same, the absent prompts together like one group."""
     weights = torch.from_numpy(Supervision.of(ontology).weigh_columns())
-    return torch.cat([weights, torch.full((ABSENT_COLUMNS,), 1 / ABSENT_COLUMNS)])
+    groups = [[k for k, target in enumerate(ontology.targets) if target.group == g] for g in list_groups(ontology)]
+    exclusive = tuple(tuple(group) for group in groups if len(group) > 1)
+    return Columns(torch.cat([weights, torch.full((ABSENT_COLUMNS,), 1 / ABSENT_COLUMNS)]), exclusive)
+
+
+def list_groups(ontology: Ontology) -> list[str]:
+    """Names of the groups, in the order of their first target."""
+    return list(dict.fromkeys(target.group for target in ontology.targets))
 
 
 def schedule_rate(step: int, settings: TrainingSettings) -> float:
@@ -114,9 +121,9 @@ def schedule_rate(step: int, settings: TrainingSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def take_step(network: OpenNetwork, optimizer: torch.optim.Optimizer, batch: Batch, weights: Tensor) -> float:
+def take_step(network: OpenNetwork, optimizer: torch.optim.Optimizer, batch: Batch, columns: Columns) -> float:
     """Forward, backward and update on one batch; the loss. ModelError where the loss is no number."""
-    loss = measure_loss(network.train(), batch, weights)
+    loss = measure_loss(network.train(), batch, columns)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ModelError(f"training loss is {value}; expected a number; lower learning_rate and continue")
@@ -127,11 +134,12 @@ def take_step(network: OpenNetwork, optimizer: torch.optim.Optimizer, batch: Bat
     return value
 
 
-def measure_loss(network: OpenNetwork, batch: Batch, weights: Tensor) -> Tensor:
+def measure_loss(network: OpenNetwork, batch: Batch, columns: Columns) -> Tensor:
     """Loss of one batch, the convolutions in bfloat16."""
     device = next(network.parameters()).device
     logits = _compute_logits(network, batch)
-    return score_logits(logits, batch.truth.to(device), batch.known.to(device), weights.to(device))
+    columns = Columns(columns.weights.to(device), columns.exclusive)
+    return score_batch(logits, batch.truth.to(device), batch.known.to(device), columns)
 
 
 def _compute_logits(network: OpenNetwork, batch: Batch) -> Tensor:

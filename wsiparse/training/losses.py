@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 from torch.nn import functional
 
 SMOOTH = 100.0
 """Pixels added to both sides of the Dice ratio, so that a rare target's few pixels do not swing it."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the loss must know of the columns of a batch."""
+
+    weights: Tensor
+    """Share [K] of each in the loss."""
+    exclusive: tuple[tuple[int, ...], ...]
+    """Columns of each group in which targets exclude each other."""
+
+
+def score_batch(logits: Tensor, truth: Tensor, known: Tensor, columns: Columns) -> Tensor:
+    """What is minimised, a scalar: `score_logits`, and `rank_logits` of every exclusive group."""
+    ranks = [rank_logits(logits[:, list(group)], truth[:, list(group)]) for group in columns.exclusive]
+    return score_logits(logits, truth, known, columns.weights) + sum(ranks)
+
+
+def rank_logits(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy between the targets of one group [N, G, H, W] over the pixels that one of them outlines, a scalar.
+
+    It parts a target from its neighbours where the background, easily told apart, would drown the difference.
+    """
+    right = (logits.log_softmax(1) * truth).sum()
+    return -right / truth.sum().clamp(min=1)
 
 
 def score_logits(logits: Tensor, truth: Tensor, known: Tensor, weights: Tensor) -> Tensor:
