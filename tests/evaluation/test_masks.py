@@ -60,7 +60,9 @@ def test_a_named_mask_is_that_target(tmp_path: Path, named: str) -> None:
 
 
 def test_a_mask_without_name_among_several_targets_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceFileError, match="one mask for 3 targets; expected a file name <slide>__<target>"):
+    with pytest.raises(
+        ReferenceFileError, match="a file without classes for 3 targets; expected a file name <slide>__"
+    ):
         read_mask(save(tmp_path / "m.png", draw_values()), SLIDE, 0.5, NAMES)
 
 

@@ -160,3 +160,59 @@ def test_far_corners_of_a_gigapixel_slide_are_drawn_alone() -> None:
     reference = OutlineReference(drawn, slide.grid)
     found = reference.draw("gland", Region(59_000, 47_200, 512, 512), grid)
     assert found.sum() == 2 * 400
+
+
+def write_imagescope(path: Path, *names: str) -> Path:
+    corners = [(10, 20), (30, 20), (30, 40), (10, 40)]
+    vertices = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in corners)
+    layers = "".join(
+        f'<Annotation Id="{n}" Name="{name}"><Regions><Region Type="0"><Vertices>{vertices}</Vertices></Region>'
+        "</Regions></Annotation>"
+        for n, name in enumerate(names, start=1)
+    )
+    path.write_text(f"<Annotations>{layers}</Annotations>")
+    return path
+
+
+def write_asap(path: Path, group: str) -> Path:
+    corners = [(10, 20), (30, 20), (30, 40), (10, 40)]
+    points = "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(corners))
+    path.write_text(
+        '<?xml version="1.0"?><ASAP_Annotations><Annotations>'
+        f'<Annotation Name="A" Type="Polygon" PartOfGroup="{group}">'
+        f"<Coordinates>{points}</Coordinates></Annotation></Annotations></ASAP_Annotations>"
+    )
+    return path
+
+
+def test_xml_of_imagescope_and_asap_is_read_by_what_it_holds(tmp_path: Path) -> None:
+    for path in (write_imagescope(tmp_path / "a.xml", "Gland"), write_asap(tmp_path / "b.XML", "crypt")):
+        reference = read_outlines(path, SLIDE, NAMES)
+        assert reference.draw("gland", SLIDE.grid.region, SLIDE.grid)[20:40, 10:30].all()
+        assert reference.covers("tumour")
+
+
+def test_outlines_without_class_are_the_target_the_file_is_named_after(tmp_path: Path) -> None:
+    for path in (
+        write_imagescope(tmp_path / "a.xml", ""),
+        write_features(tmp_path / "b.json", [(box(10, 20, 30, 40), None)]),
+    ):
+        reference = read_outlines(path, SLIDE, NAMES, "tumor")
+        assert reference.draw("tumour", SLIDE.grid.region, SLIDE.grid).sum() == 400
+        assert reference.covers("tumour")
+        assert not reference.covers("gland")
+
+
+def test_xml_without_class_is_the_only_evaluated_target_and_refused_for_several(tmp_path: Path) -> None:
+    path = write_imagescope(tmp_path / "a.xml", "")
+    reference = read_outlines(path, SLIDE, TargetNames(ONTOLOGY, ("gland",)))
+    assert reference.draw("gland", SLIDE.grid.region, SLIDE.grid).sum() == 400
+    with pytest.raises(ReferenceFileError, match="a file without classes for 3 targets"):
+        read_outlines(path, SLIDE, NAMES)
+    mapped = TargetNames(ONTOLOGY, ("gland", "tumour"), {"": "gland"})
+    assert read_outlines(path, SLIDE, mapped).draw("gland", SLIDE.grid.region, SLIDE.grid).sum() == 400
+
+
+def test_a_missing_xml_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ReferenceFileError, match="No such file"):
+        read_outlines(tmp_path / "a.xml", SLIDE, NAMES)

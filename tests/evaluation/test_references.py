@@ -22,8 +22,9 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_files_are_found_by_the_slide_they_are_named_after(tmp_path: Path) -> None:
     touch(tmp_path, "a.geojson", "b.geojson.gz", "c.json", "d.png", "e.tif", "f.webp", "g__gland.png", "g__tumour.tif")
+    touch(tmp_path, "i.xml", "j__tumour.geojson")
     touch(tmp_path, "h.txt", "aa.geojson", "notes.json")
-    found = find_references(tmp_path, list("abcdefgh"))
+    found = find_references(tmp_path, list("abcdefghij"))
     assert {name: [(file.path.name, file.target) for file in files] for name, files in found.items()} == {
         "a": [("a.geojson", "")],
         "b": [("b.geojson.gz", "")],
@@ -32,6 +33,8 @@ def test_files_are_found_by_the_slide_they_are_named_after(tmp_path: Path) -> No
         "e": [("e.tif", "")],
         "f": [("f.webp", "")],
         "g": [("g__gland.png", "gland"), ("g__tumour.tif", "tumour")],
+        "i": [("i.xml", "")],
+        "j": [("j__tumour.geojson", "tumour")],
     }
 
 

@@ -12,7 +12,16 @@ import pytest
 from tests.maps.drawing import DIGEST, TARGETS, cut, draw_maps, draw_tiling, list_blocks, write_canvas
 from wsiparse.errors import OutputError, RunError
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import Canvas, create_canvas, open_canvas, read_region, write_block, written_blocks
+from wsiparse.maps.canvas import (
+    Canvas,
+    create_canvas,
+    create_store,
+    list_canvases,
+    open_canvas,
+    read_region,
+    write_block,
+    written_blocks,
+)
 from wsiparse.maps.shards import choose_chunk
 from wsiparse.tiles.plan import Block, Tiling
 
@@ -149,6 +158,13 @@ def test_overwrite_does_not_delete_what_is_no_canvas(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="without the attribute 'wsiparse'"):
         create_canvas(tmp_path, DIGEST, draw_tiling(), TARGETS, overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_the_canvases_of_a_slide_are_listed(tmp_path: Path) -> None:
+    assert list_canvases(tmp_path / "parse.zarr") == ()
+    create_store(tmp_path / "parse.zarr", ["2um", "0.5um"])
+    made = [create_canvas(tmp_path / "parse.zarr" / name, DIGEST, draw_tiling(), TARGETS) for name in ("2um", "0.5um")]
+    assert list_canvases(tmp_path / "parse.zarr") == (made[1], made[0])
 
 
 def test_a_folder_without_canvas_cannot_be_opened(tmp_path: Path) -> None:

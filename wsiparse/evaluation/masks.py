@@ -74,12 +74,12 @@ def read_mask(path: Path, slide: Slide, mpp: float, names: TargetNames, named: s
     if sidecar.exists() and not named:
         return MaskReference(values, _read_meanings(path, sidecar, values, names), slide.grid)
     _check_binary(path, values)
-    return MaskReference(values != 0, {1: names.resolve_mask(named, path)}, slide.grid)
+    return MaskReference(values != 0, {1: names.resolve_file(named, path)}, slide.grid)
 
 
 def read_instances(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> MaskReference:
     """Read a mask that numbers the objects of one target: whatever is not 0 belongs to it."""
-    return MaskReference(_read_values(path, slide, mpp) != 0, {1: names.resolve_mask(named, path)}, slide.grid)
+    return MaskReference(_read_values(path, slide, mpp) != 0, {1: names.resolve_file(named, path)}, slide.grid)
 
 
 def _locate(start: int, count: int, size: int, extents: tuple[int, float]) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wsiparse.annotations.classes import is_ignored, is_roi
@@ -51,15 +51,19 @@ class TargetNames:
             raise ReferenceFileError(f"{path}: {_explain_unknown(unknown, self.ontology)}")
         return meanings
 
-    def resolve_mask(self, text: str, path: Path) -> str:
-        """The target of a mask that is named `text`, or the only evaluated one where it is not named."""
+    def name_unclassified(self, target: str) -> TargetNames:
+        """The same names, with what has no class read as `target`."""
+        return replace(self, mapping={**self.mapping, "": target})
+
+    def resolve_file(self, text: str, path: Path) -> str:
+        """The target of a file without classes that is named `text`, or the only evaluated one where it is not."""
         if text:
             return self.resolve_all([text], path)[text]
         if len(self.evaluated) == 1:
             return self.evaluated[0]
         raise ReferenceFileError(
-            f"{path}: one mask for {len(self.evaluated)} targets; expected a file name <slide>__<target>, a sidecar "
-            ".json {value: target}, or a single target to evaluate"
+            f"{path}: a file without classes for {len(self.evaluated)} targets; expected a file name "
+            "<slide>__<target>, for a mask a sidecar .json {value: target}, or a single target to evaluate"
         )
 
 

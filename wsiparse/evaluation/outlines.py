@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.asap import read_asap
 from wsiparse.annotations.geojson import read_geojson
+from wsiparse.annotations.imagescope import read_imagescope
+from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.names import FRAME, IGNORED, TargetNames
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
@@ -19,27 +22,30 @@ from wsiparse.slides.slide import Slide
 Mask = NDArray[np.bool_]
 """Pixels of a region [h, w]."""
 
+_HEAD = 4096
+"""Bytes within which the root of an XML file stands."""
 _STEPS = 4096
 """Outlines are drawn from corners rounded to this fraction of a pixel."""
 
 
 class OutlineReference:
-    """The annotations of one file; it speaks for every target, whether it was drawn or not.
+    """The annotations of one file; it speaks for every target, drawn or not, unless it was made for one.
 
     A pixel belongs to an outline where its centre lies inside, to one of the two where it lies on their border.
     """
 
-    def __init__(self, annotations: Iterable[tuple[str, Annotation]], grid: Grid) -> None:
+    def __init__(self, annotations: Iterable[tuple[str, Annotation]], grid: Grid, made_for: str = "") -> None:
         """Take annotations with what each means (a target, FRAME or IGNORED) and the slide's level 0."""
         self._grid = grid
+        self._made_for = made_for
         by_meaning: dict[str, list[shapely.Geometry]] = {}
         for meaning, annotation in annotations:
             by_meaning.setdefault(meaning, []).append(annotation.polygon)
         self._layers = {meaning: _Layer(polygons) for meaning, polygons in by_meaning.items()}
 
     def covers(self, target: str) -> bool:
-        """True: what is not outlined is not there."""
-        return True
+        """True for all targets, as what is not outlined is not there; a file made for one speaks for what it shows."""
+        return not self._made_for or target == self._made_for or target in self._layers
 
     def draw(self, target: str, region: Region, grid: Grid) -> Mask:
         """Pixels of a target in a region of a grid."""
@@ -73,11 +79,39 @@ class _Layer:
         return _burn(list(placed), region)
 
 
-def read_outlines(path: Path, slide: Slide, names: TargetNames) -> OutlineReference:
-    """Read a GeoJSON file of a slide; ReferenceFileError where a class is unknown or the file cannot be read."""
-    annotations = read_geojson(path, slide).annotations
+def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "") -> OutlineReference:
+    """Read the outlines of a slide: GeoJSON, or the XML of ImageScope or ASAP.
+
+    What has no class is the target `named`, in XML the only evaluated target where none is named. Raises
+    ReferenceFileError where a class is unknown or the file cannot be read.
+    """
+    annotations = _read_annotations(path, slide)
+    made_for = names.resolve_file(named, path) if named or _lacks_class(path, annotations, names) else ""
+    names = names.name_unclassified(made_for) if made_for else names
     meanings = names.resolve_all((annotation.target for annotation in annotations), path)
-    return OutlineReference(((meanings[annotation.target], annotation) for annotation in annotations), slide.grid)
+    drawn = ((meanings[annotation.target], annotation) for annotation in annotations)
+    return OutlineReference(drawn, slide.grid, made_for if named else "")
+
+
+def _read_annotations(path: Path, slide: Slide) -> tuple[Annotation, ...]:
+    if path.suffix.lower() != ".xml":
+        return read_geojson(path, slide).annotations
+    read = read_asap if _is_asap(path) else read_imagescope
+    return read(path, slide).annotations
+
+
+def _is_asap(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"<ASAP_Annotations" in file.read(_HEAD)
+    except OSError as error:
+        raise ReferenceFileError(f"{path}: {error.strerror}; expected XML of ImageScope or ASAP") from error
+
+
+def _lacks_class(path: Path, annotations: Iterable[Annotation], names: TargetNames) -> bool:
+    # QuPath ignores what has no class; a program that knows no classes, or whose user gave none, ignores nothing.
+    unclassified = any(not annotation.target for annotation in annotations)
+    return path.suffix.lower() == ".xml" and unclassified and "" not in names.mapping
 
 
 def _burn(polygons: list[shapely.Geometry], region: Region) -> Mask:

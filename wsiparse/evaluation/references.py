@@ -18,7 +18,7 @@ from wsiparse.evaluation.outlines import read_outlines
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
 
-OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz")
+OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz", ".xml")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp")
 
 
@@ -60,7 +60,7 @@ class ReferenceFile:
 
     path: Path
     target: str = ""
-    """What a mask shows: a target's name, prompt or synonym; empty where the file or the evaluation says."""
+    """What a mask or an outline without class shows: a target's name, prompt or synonym; empty where the file says."""
     instances: bool = False
     """A mask whose values number the objects of its target."""
 
@@ -68,9 +68,9 @@ class ReferenceFile:
 def find_references(directory: str | Path, slide_ids: Sequence[str]) -> dict[str, tuple[ReferenceFile, ...]]:
     """The files in a folder that are named after slides; slides without one are left out.
 
-    A slide `s` has outlines `s.geojson`, `s.geojson.gz` or `s.json`, a mask `s.png`, `.tif` or `.webp`, or one mask a
-    target, `s__target.png`. A .json beside a mask of the same name is the mask's legend. Raises ReferenceFileError
-    where there is no such folder or no file for any slide.
+    A slide `s` has outlines `s.geojson`, `s.geojson.gz`, `s.json` or `s.xml`, a mask `s.png`, `.tif` or `.webp`, or a
+    file a target, such as `s__target.png`. A .json beside a mask of the same name is the mask's legend. Raises
+    ReferenceFileError where there is no such folder or no file for any slide.
     """
     folder = Path(directory)
     if not folder.is_dir():
@@ -97,7 +97,7 @@ def read_reference(
 
 def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float) -> Reference:
     if _match_suffix(file.path.name, OUTLINE_SUFFIXES):
-        return read_outlines(file.path, slide, names)
+        return read_outlines(file.path, slide, names, file.target)
     if not _match_suffix(file.path.name, MASK_SUFFIXES):
         expected = " ".join((*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
         raise ReferenceFileError(f"{file.path}: not a kind of reference that can be read; expected {expected}")
@@ -108,12 +108,13 @@ def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float
 def _files_of(slide_id: str, files: Sequence[Path]) -> Iterator[ReferenceFile]:
     masks = {_strip(file, MASK_SUFFIXES) for file in files}
     for file in files:
-        outlined, masked = _strip(file, OUTLINE_SUFFIXES), _strip(file, MASK_SUFFIXES)
-        legend = file.suffix.lower() == ".json" and outlined in masks
-        if (outlined == slide_id and not legend) or masked == slide_id:
+        name = _strip(file, (*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
+        if file.suffix.lower() == ".json" and name in masks:
+            continue
+        if name == slide_id:
             yield ReferenceFile(file)
-        elif masked and masked.startswith(f"{slide_id}__"):
-            yield ReferenceFile(file, masked.removeprefix(f"{slide_id}__"))
+        elif name.startswith(f"{slide_id}__"):
+            yield ReferenceFile(file, name.removeprefix(f"{slide_id}__"))
 
 
 def _strip(file: Path, suffixes: Iterable[str]) -> str:

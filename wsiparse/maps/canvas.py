@@ -89,6 +89,12 @@ def create_store(path: str | Path, passes: Sequence[str]) -> None:
     write_group(root / "OME", {"ome": {"version": VERSION, "series": list(passes)}})
 
 
+def list_canvases(path: str | Path) -> tuple[Canvas, ...]:
+    """The canvases of a slide's group, in the order of their names."""
+    groups = sorted(file.parent for file in Path(path).glob("*/zarr.json"))
+    return tuple(open_canvas(group) for group in groups if group.name != "OME")
+
+
 def write_block(canvas: Canvas, block: Block, probabilities: NDArray[np.uint8]) -> None:
     """Write a block's probabilities uint8 [K, h, w], h and w as its region is clipped; one put of one shard."""
     write_shard(canvas.level_path(0), block.region, probabilities)
