@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from scipy import stats
+
+from wsiparse.errors import InputError
+from wsiparse.maps.validity import BetaFit, adjust, fit_beta, judge_slide, judge_tile, load_fits, measure_masks
+
+DATA = Path(__file__).parents[1] / "data" / "biomedparse"
+FITS = Path(__file__).parents[2] / "configs" / "validity" / "biomedparse-v1.json"
+CELLS = ["connective tissue cells", "inflammatory cells", "neoplastic cells", "epithelial cells"]
+SETS = ["overlap", "disjoint", "noisy", "empty"]
+
+arrays: dict[str, Any] = load_file(DATA / "post_golden.safetensors")
+numbers: dict[str, Any] = json.loads((DATA / "post_golden.json").read_text())
+
+
+def test_the_fits_are_the_official_ones() -> None:
+    digest = hashlib.sha256(FITS.read_bytes()).hexdigest()
+    assert digest == "1ef667c043867efc28b0c217448f99c0a8f24f11ffceb02923eaf7e4c39038ed"
+    assert list(load_fits(FITS)) == CELLS
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_statistics_and_p_values_of_masks_are_the_official_ones(name: str) -> None:
+    fits = load_fits(FITS)
+    statistics = measure_masks(255 * arrays[f"{name}.prob"][None], arrays["img"][None])[0]
+    for target, found in zip(CELLS, statistics, strict=True):
+        np.testing.assert_allclose(found, numbers[name]["stats"][target], atol=1e-7)  # the official means are float32
+        assert adjust(judge_tile(found, fits[target])) == pytest.approx(numbers[name]["p_values"][target], abs=1e-7)
+
+
+def test_quantised_probabilities_give_nearly_the_same_statistics() -> None:
+    exact = 255 * arrays["overlap.prob"]
+    quantised = np.round(exact).astype(np.uint8)
+    pixels = arrays["img"][None]
+    np.testing.assert_allclose(measure_masks(quantised[None], pixels), measure_masks(exact[None], pixels), atol=2e-3)
+
+
+@pytest.mark.parametrize(("target", "statistics", "product", "adjusted", "_"), numbers["p_table"])
+def test_p_values_of_a_table_are_the_official_ones(
+    target: str, statistics: list[float], product: float, adjusted: float, _: float
+) -> None:
+    found = judge_tile(np.array(statistics, float), load_fits(FITS)[target])
+    assert found == pytest.approx(product, rel=1e-9, abs=1e-300)
+    assert adjust(found) == pytest.approx(adjusted, rel=1e-9, abs=1e-300)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0.01, 0.99), min_size=4, max_size=4), st.floats(0.5, 60), st.floats(0.5, 60))
+def test_one_tile_is_judged_as_scipy_judges_one_sample(values: list[float], a: float, b: float) -> None:
+    fits = (BetaFit(a, b),) * 4
+    wanted = np.prod([stats.ks_1samp([value], stats.beta(a, b).cdf).pvalue for value in values])
+    assert judge_tile(np.array(values), fits) == pytest.approx(wanted, rel=1e-9, abs=1e-15)
+    assert judge_slide(np.array([values]), fits) == pytest.approx(wanted, rel=1e-9, abs=1e-15)
+
+
+def test_a_slide_like_the_fitted_images_is_plausible_and_a_shifted_one_is_not() -> None:
+    rng = np.random.default_rng(0)
+    fits = load_fits(FITS)["neoplastic cells"]
+    tiles = np.stack([rng.beta(fit.a, fit.b, 60) for fit in fits], 1)  # [N, features]
+    assert adjust(np.array(judge_slide(tiles, fits))) > 0.05
+    assert adjust(np.array(judge_slide(tiles * [0.8, 1, 1, 1], fits))) < 0.001
+    masked = np.concatenate([tiles, np.zeros((40, 4))])
+    assert judge_slide(masked, fits) == judge_slide(tiles, fits)
+
+
+def test_a_slide_without_any_mask_has_no_plausibility() -> None:
+    assert judge_slide(np.zeros((5, 4)), load_fits(FITS)["neoplastic cells"]) == 0
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.floats(1, 40), st.floats(1, 40), st.integers(0, 2**31))
+def test_a_fit_finds_the_distribution_its_samples_came_from(a: float, b: float, seed: int) -> None:
+    samples = np.clip(np.random.default_rng(seed).beta(a, b, 4000), 1e-9, 1 - 1e-9)
+    fit = fit_beta(samples)
+    points = np.linspace(0.02, 0.98, 25)
+    np.testing.assert_allclose(fit.cdf(points), BetaFit(a, b).cdf(points), atol=0.05)
+
+
+@pytest.mark.parametrize("samples", [[], [0.5], [0.5, 0.5], [0.2, 1.0], [0.0, 0.4]])
+def test_samples_that_fit_no_distribution_are_refused(samples: list[float]) -> None:
+    with pytest.raises(InputError, match="expected at least two different ones"):
+        fit_beta(samples)
+
+
+def test_a_file_without_the_modality_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fits.json"
+    path.write_text('{"Pathology": {"x": [[1]]}}')
+    with pytest.raises(InputError, match="OCT"):
+        load_fits(path, "OCT")
+    with pytest.raises(InputError, match="pairs"):
+        load_fits(path)
+    with pytest.raises(InputError, match="No such file"):
+        load_fits(tmp_path / "none.json")
