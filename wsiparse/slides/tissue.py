@@ -27,8 +27,10 @@ STAIN_LIMITS = (0.05, 0.12)
 SMOOTHING_UM = 8.0
 MIN_TISSUE_UM2 = 4_000.0
 """Smaller pieces are dust."""
+GAP_UM = 120.0
+"""Narrower gaps in tissue are lumens, mucus and fat, and belong to it."""
 MAX_HOLE_UM2 = 100_000.0
-"""Smaller gaps in tissue are lumens and fat, and belong to it."""
+"""Smaller gaps that tissue encloses belong to it too."""
 MIN_PEN_UM2 = 50_000.0
 """Smaller spots of a pen's colour are pigment or blood."""
 PEN_HALO_UM = 48.0
@@ -79,10 +81,9 @@ def find_tissue(pixels: Pixels, grid: Grid) -> TissueMask:
     """Find the tissue of a thumbnail, uint8 [H, W, 3], of a slide stained with H&E or another dye; pale slides too."""
     density = measure_density(pixels)
     stained = _find_stained(density, grid)
-    pen = find_pen(density, grid)
-    if np.count_nonzero(pen & stained) > MAX_PEN_SHARE * np.count_nonzero(stained):
-        pen = np.zeros_like(pen)
-    tissue = _drop_pieces(stained & ~pen, MIN_TISSUE_UM2 / grid.pixel_area_um2)
+    pen = find_pen(density, stained, grid)
+    tissue = _close_gaps(stained & ~pen, grid)
+    tissue = _drop_pieces(tissue & ~pen, MIN_TISSUE_UM2 / grid.pixel_area_um2)
     # Only what tissue encloses is a hole: the glass around it is none, however small the slide.
     holes = ndimage.binary_fill_holes(tissue) & ~tissue
     small = holes & ~_drop_pieces(holes, MAX_HOLE_UM2 / grid.pixel_area_um2)
@@ -97,30 +98,50 @@ def measure_density(pixels: Pixels) -> Density:
     return np.stack([np.take(table[color], pixels[..., color]) for color in range(3)])  # [3, H, W]
 
 
-def find_pen(density: Density, grid: Grid) -> Mask:
+def find_pen(density: Density, stained: Mask, grid: Grid) -> Mask:
     """Strokes of blue, green, black and red markers, with their halo, from densities [3, H, W]; bool [H, W].
 
     Haematoxylin, eosin and DAB all take more green than red from the light: whatever takes red first is blue or green
-    ink. Black takes all colours alike, and red ink takes blue and green alike and far more than eosin does.
+    ink. Black takes all colours alike, and red ink takes blue and green alike and far more than eosin does. A colour
+    that makes up most of what is stained is a dye; black never is, be it ink or the rim of the scan.
     """
     red, green, blue = density
     strongest = density.max(axis=0)
     bluish = (strongest > 0.15) & (red > 1.1 * green) & (red > 1.1 * blue)
     deep_blue = (strongest > 0.4) & (red > 0.9 * green) & (blue < 0.2 * green)
-    black = (strongest > 0.4) & (density.min(axis=0) > 0.75 * strongest)
     bright_red = (green > 0.75) & (blue > 0.75 * green) & (red < 0.25 * green)
-    ink = ndimage.median_filter((bluish | deep_blue | black | bright_red).view(np.uint8), 3).view(bool)
-    strokes = _drop_pieces(ink, MIN_PEN_UM2 / grid.pixel_area_um2)
+    black = _find_strokes((strongest > 0.4) & (density.min(axis=0) > 0.75 * strongest), grid)
+    colored = _find_strokes(bluish | deep_blue | bright_red, grid)
+    if np.count_nonzero(colored & stained) > MAX_PEN_SHARE * np.count_nonzero(stained):
+        return black
+    return black | colored
+
+
+def _find_strokes(ink: Mask, grid: Grid) -> Mask:
+    smooth = ndimage.median_filter(ink.view(np.uint8), 3).view(bool)
+    strokes = _drop_pieces(smooth, MIN_PEN_UM2 / grid.pixel_area_um2)
     if not strokes.any():
         return strokes
-    halo: Mask = ndimage.distance_transform_edt(~strokes) * grid.mpp <= PEN_HALO_UM
+    halo: Mask = ndimage.maximum_filter(strokes, _odd_side(PEN_HALO_UM, grid))
     return halo
+
+
+def _close_gaps(mask: Mask, grid: Grid) -> Mask:
+    """The mask with gaps narrower than GAP_UM filled, open ones too."""
+    closed: Mask = ndimage.grey_closing(mask.view(np.uint8), _odd_side(GAP_UM / 2, grid), mode="nearest").view(bool)
+    return closed
+
+
+def _odd_side(radius_um: float, grid: Grid) -> int:
+    return 2 * round(radius_um / grid.mpp) + 1
 
 
 def _measure_glass(pixels: Pixels) -> NDArray[np.float64]:
     """The colour of clear glass, [3]: the brightest greyish pixels, or a usual scanner's white where there are none."""
     flat = pixels.reshape(-1, 3)
-    glass = flat[(flat.min(axis=1) >= 190) & (np.ptp(flat, axis=1) <= 25)]  # [N, 3]
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    # Full white is often no glass but what the scanner left out.
+    glass = flat[(low >= 190) & (high - low <= 15) & (low < 255)]  # [N, 3]
     if len(glass) <= 0.005 * len(flat):
         return np.full(3, 245.0)
     white: NDArray[np.float64] = np.percentile(glass, 90, axis=0)
