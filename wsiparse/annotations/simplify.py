@@ -33,7 +33,7 @@ def simplify_outlines(outlines: Polygons, scale: float, tolerance: float) -> Pol
     left = np.arange(len(outlines))
     while len(left) and tolerance >= _FINEST_TOLERANCE:
         polygons, good = _simplify(outlines[left], scale, tolerance)
-        result[left[good]] = polygons[good]
+        result[left[good]] = shapely.remove_repeated_points(polygons[good])
         left = left[~good]
         tolerance /= 2
     result[left] = snap_polygons(shapely.transform(outlines[left], lambda points: points * scale))
@@ -45,12 +45,20 @@ def snap_polygons(polygons: Polygons) -> Polygons:
 
     Raises GEOSException where QuPath would refuse the file.
     """
-    snapped = shapely.set_precision(polygons, PRECISION)
+    snapped = _round(polygons)
+    broken = ~shapely.is_valid(snapped)  # rounding alone suffices for all but the smallest and the narrowest
+    reduced = shapely.set_precision(polygons[broken], PRECISION)
     # The grid is not kept as a property of the geometry: it would govern whatever is computed with it later.
-    free = np.asarray(shapely.set_precision(snapped, 0, mode="pointwise"))
-    single = (shapely.get_type_id(free) == shapely.GeometryType.MULTIPOLYGON) & (shapely.get_num_geometries(free) == 1)
-    free[single] = shapely.get_geometry(free[single], 0)
-    return free
+    snapped[broken] = shapely.set_precision(reduced, 0, mode="pointwise")
+    multiple = shapely.get_type_id(snapped) == shapely.GeometryType.MULTIPOLYGON
+    single = multiple & (shapely.get_num_geometries(snapped) == 1)
+    snapped[single] = shapely.get_geometry(snapped[single], 0)
+    return np.asarray(shapely.remove_repeated_points(snapped))
+
+
+def _round(polygons: Polygons) -> Polygons:
+    points = np.round(shapely.get_coordinates(polygons), _DIGITS)
+    return np.asarray(shapely.set_coordinates(polygons.copy(), points))
 
 
 def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
@@ -113,8 +121,7 @@ def _resize(polygons: Polygons, factors: NDArray[np.float64], scale: float) -> P
     points, owners = shapely.get_coordinates(polygons, return_index=True)
     centers = shapely.get_coordinates(shapely.centroid(polygons))[owners]
     moved = (centers + (points - centers) * factors[owners, None]) * scale
-    # Rounding is all that `snap_polygons` does to a polygon which stays valid; `_keeps_shape` sees to the others.
-    return np.asarray(shapely.set_coordinates(polygons.copy(), np.round(moved, _DIGITS)))
+    return _round(shapely.set_coordinates(polygons.copy(), moved))
 
 
 def _reach(polygons: Polygons) -> NDArray[np.float64]:
