@@ -1,23 +1,27 @@
 """The command line: words in, a function called, one line out where something is wrong.
 
-Exit codes: 0 all slides done · 2 the command or its input is wrong · 3 some slides failed · 1 a bug.
+Exit codes: 0 all slides done · 2 the command or its input is wrong · 3 some slides failed · 75 the scheduler
+was lost and 130 stopped, where the same command continues · 1 a bug.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from wsiparse import __version__
-from wsiparse.errors import WsiparseError
+from wsiparse.errors import InputError, WsiparseError
+from wsiparse.geometry import Region
 from wsiparse.runs.config import RunConfig, load_config
 
-OK, WRONG_INPUT, SOME_FAILED = 0, 2, 3
+OK, WRONG_INPUT, SOME_FAILED, LOST = 0, 2, 3, 75
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -29,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WsiparseError as error:
         print(f"wsiparse: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except ConnectionError as error:
+        print(f"wsiparse: {error}", file=sys.stderr)
+        return LOST
     except KeyboardInterrupt:
         print("wsiparse: stopped; the same command continues where this one ended", file=sys.stderr)
         return 130
@@ -41,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wsiparse {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
+    _add_submit(commands)
     _add_plan(commands)
     _add_info(commands)
     _add_status(commands)
@@ -56,6 +64,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
     run.add_argument("-o", "--output", required=True, type=Path, help="folder of the results; continued if begun")
     run.add_argument("--overwrite", action="store_true", help="remove this folder's earlier run and start anew")
+    run.add_argument("--retry-failed", action="store_true", help="try slides again that failed earlier")
+    run.add_argument("--shard", type=_parse_shard, metavar="I/N", help="take slides I, I+N, I+2N … alone; I from 0")
     _add_settings(run)
     run.set_defaults(command=_run)
 
@@ -69,7 +79,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ontology", help="TOML file of targets")
     parser.add_argument("--mpp", type=float, help="µm per pixel, for slides that state none")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--cluster", help="serial, local, or the address of a Dask scheduler")
+    parser.add_argument("--cluster", help="serial, local, or a Dask scheduler: its address or its scheduler file")
     parser.add_argument("--workers", type=int, help="worker processes of a local cluster")
     parser.add_argument("--window", type=int, help="blocks in flight for each worker")
     parser.add_argument("--overlap", type=int, help="shared width of neighbouring tiles, in pixels")
@@ -78,28 +88,79 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-tissue", dest="tissue", action="store_false", default=None, help="parse blank areas too")
 
 
+def _parse_shard(text: str) -> tuple[int, int]:
+    first, _, step = text.partition("/")
+    if not (first.isdigit() and step.isdigit() and int(first) < int(step)):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected I/N with I from 0 to below N, such as 0/8")
+    return int(first), int(step)
+
+
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _settings(options: argparse.Namespace) -> RunConfig:
+    return load_config(options.config, _given(options))
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that stand on the command line."""
     given = {name: getattr(options, name, None) for name in RunConfig.model_fields}
-    return load_config(options.config, {name: value for name, value in given.items() if value is not None})
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _run(options: argparse.Namespace) -> int:
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import parse_run
     from wsiparse.runs.progress import watch
+    from wsiparse.runs.run import Start
     from wsiparse.views.tables import show_run
 
+    start = Start(options.overwrite, options.retry_failed, options.shard)
     config, rows = _settings(options), list_slides(options.slides)
-    with watch(len(rows)) as listen:
-        run = parse_run(rows, options.output, config, listen, options.overwrite)
-    failed = show_run(console, run, rows)
+    with stop_on_signal(), watch(len(start.share(rows))) as listen:
+        run = parse_run(rows, options.output, config, listen, start)
+    mine = start.share(rows)
+    failed = show_run(console, run, mine)
     if failed and len(rows) == 1:
         return WRONG_INPUT
     return SOME_FAILED if failed else OK
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[None]:
+    """Let SIGTERM, the batch system's word for stop, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _add_submit(commands: Any) -> None:
+    submit = commands.add_parser("submit", help="write the same run as a batch job that can be read, and hand it in")
+    submit.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
+    submit.add_argument("-o", "--output", required=True, type=Path, help="folder of the results, seen by every node")
+    submit.add_argument("--dry-run", action="store_true", help="write OUT/submit/run.sh and hand nothing in")
+    _add_settings(submit)
+    submit.set_defaults(command=_submit, cluster="slurm")
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from wsiparse.runs.manifest import list_slides
+    from wsiparse.runs.submit import Submission, load_slurm, submit_run
+
+    if options.cluster != "slurm":
+        raise InputError(f"--cluster {options.cluster}: expected slurm; for others see workflows/")
+    options.cluster = None
+    list_slides(options.slides)
+    _settings(options)
+    given = _given(options)
+    submission = Submission(tuple(options.slides), options.output, options.config, given)
+    job = submit_run(submission, load_slurm(options.config), options.dry_run)
+    script = options.output / "submit/run.sh"
+    console.print(f"written: {script}" if options.dry_run else f"job {job}: {script}; log beside it")
+    return OK
 
 
 def _add_plan(commands: Any) -> None:
@@ -172,16 +233,24 @@ def _add_picture(commands: Any) -> None:
     picture.add_argument("output", type=Path, help="folder of a run")
     picture.add_argument("png", type=Path)
     picture.add_argument("--slide", help="id of the slide, where the run has several")
-    picture.add_argument("--side", type=int, default=1600, help="longer side of the slide in the picture, in pixels")
+    picture.add_argument("--region", type=_region, help="x,y,width,height in level-0 pixels; else the whole slide")
+    picture.add_argument("--side", type=int, default=1200, help="longer side of the slide in the picture, in pixels")
     picture.set_defaults(command=_picture)
+
+
+def _region(text: str) -> Region:
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected x,y,width,height in whole pixels")
+    return Region(*(int(part) for part in parts))
 
 
 def _picture(options: argparse.Namespace) -> int:
     from wsiparse.runs.run import open_run
-    from wsiparse.views.picture import draw_picture
+    from wsiparse.views.picture import Frame, draw_picture
 
     run = open_run(options.output)
-    draw_picture(run, options.slide or run.rows[0].id, options.png, options.side)
+    draw_picture(run, options.slide or run.rows[0].id, options.png, Frame(options.region, options.side))
     console.print(f"picture: {options.png}")
     return OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
-from wsiparse.geometry import Grid
+from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 from wsiparse.runs.results import Results
 from wsiparse.runs.run import Run, State
@@ -22,13 +23,30 @@ FILL_OPACITY = 60
 """Of 255: the tissue must stay readable under a region."""
 
 
-def draw_picture(run: Run, slide_id: str, path: Path, side: int = 1600) -> None:
-    """Draw a slide and, right of it, the same with every outline in its target's colour; `side` is the longer one's."""
+@dataclass(frozen=True)
+class Frame:
+    """What a picture shows: a region of level 0, drawn so that its longer side has `side` pixels at most."""
+
+    region: Region | None = None
+    """Level-0 pixels; None shows the whole slide."""
+    side: int = 1200
+
+    def place(self, full: Grid) -> tuple[Grid, Region]:
+        """The grid of the picture over a slide, and the region of it that is shown."""
+        shown = self.region or full.region
+        grid = full.at_mpp(full.mpp * max(max(shown.width, shown.height) / self.side, 1.0))
+        return grid, grid.cover(shown, full)
+
+
+def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
+    """Draw a slide and, right of it, the same with every outline in its target's colour."""
     if run.state(slide_id) is not State.DONE:
         raise InputError(f"{run.path}: slide {slide_id!r} is {run.state(slide_id)}, expected one that is done")
-    grid, pixels = _read_slide(run, slide_id, side)
-    slide = Image.fromarray(pixels)
-    drawn = _draw_outlines(slide, run, slide_id, grid)
+    summary = run.summary(slide_id)
+    reader = open_slide(summary["path"], id=slide_id, mpp=summary["mpp"])
+    grid, region = frame.place(reader.slide.grid)
+    slide = Image.fromarray(read_grid(reader, grid, region))
+    drawn = _draw_outlines(slide, run, slide_id, (reader.slide.grid.scale_to(grid), region))
     pair = Image.new("RGB", (slide.width * 2 + 16, slide.height), "white")
     pair.paste(slide, (0, 0))
     pair.paste(drawn, (slide.width + 16, 0))
@@ -36,31 +54,37 @@ def draw_picture(run: Run, slide_id: str, path: Path, side: int = 1600) -> None:
         pair.save(partial, format="PNG", optimize=True)
 
 
-def _read_slide(run: Run, slide_id: str, side: int) -> tuple[Grid, NDArray[np.uint8]]:
-    summary = run.summary(slide_id)
-    reader = open_slide(summary["path"], id=slide_id, mpp=summary["mpp"])
-    full = reader.slide.grid
-    grid = full.at_mpp(max(full.mpp * max(full.width, full.height) / side, full.mpp))
-    return grid, read_grid(reader, grid, grid.region)
-
-
-def _draw_outlines(slide: Image.Image, run: Run, slide_id: str, grid: Grid) -> Image.Image:
-    summary, colors = run.summary(slide_id), {entry["name"]: Target(**entry).color for entry in run.record["targets"]}
+def _draw_outlines(slide: Image.Image, run: Run, slide_id: str, place: tuple[float, Region]) -> Image.Image:
+    scale, region = place
+    targets = {entry["name"]: Target(**entry) for entry in run.record["targets"]}
     frame = Results(run).annotations(slide_id)
-    layer = Image.new("RGBA", slide.size)
-    pen = ImageDraw.Draw(layer)
-    scale = summary["mpp"] / grid.mpp
+    moved = move_geometries(frame.geometry.to_numpy(), scale, region)
+    picture = slide.convert("RGBA")
     # Large outlines first, so that what lies inside them is not painted over.
-    for name, geometry in sorted(zip(frame["target"], frame.geometry, strict=True), key=lambda pair: -pair[1].area):
-        for polygon in shapely.get_parts(geometry):
-            _draw_polygon(pen, polygon, scale, colors[name])
-    return Image.alpha_composite(slide.convert("RGBA"), layer).convert("RGB")
+    for n in np.argsort(-shapely.area(moved), kind="stable"):
+        if shapely.intersects(moved[n], shapely.box(0, 0, *slide.size)):
+            for polygon in shapely.get_parts(moved[n]):
+                _draw_polygon(picture, polygon, targets[frame["target"].iloc[n]])
+    return picture.convert("RGB")
 
 
-def _draw_polygon(
-    pen: ImageDraw.ImageDraw, polygon: shapely.Polygon, scale: float, color: tuple[int, int, int]
-) -> None:
-    shell = [(x * scale, y * scale) for x, y in polygon.exterior.coords]
-    pen.polygon(shell, fill=(*color, FILL_OPACITY))
-    for ring in (polygon.exterior, *polygon.interiors):
-        pen.line([(x * scale, y * scale) for x, y in ring.coords], fill=(*color, 255), width=2)
+def move_geometries(geometries: NDArray[np.object_], scale: float, region: Region) -> NDArray[np.object_]:
+    """Geometries in level-0 pixels as pixels of a picture of `region`."""
+    corner = np.array([region.x, region.y])
+    moved: NDArray[np.object_] = shapely.transform(geometries, lambda points: points * scale - corner)
+    return moved
+
+
+def _draw_polygon(picture: Image.Image, polygon: shapely.Polygon, target: Target) -> None:
+    left, top, right, bottom = (int(value) for value in polygon.bounds)
+    left, top = max(left - 2, 0), max(top - 2, 0)
+    size = (min(right + 3, picture.width) - left, min(bottom + 3, picture.height) - top)
+    layer = Image.new("RGBA", size)
+    pen = ImageDraw.Draw(layer)
+    rings = [[(x - left, y - top) for x, y in ring.coords] for ring in (polygon.exterior, *polygon.interiors)]
+    pen.polygon(rings[0], fill=(*target.color, FILL_OPACITY))
+    for hole in rings[1:]:
+        pen.polygon(hole, fill=(0, 0, 0, 0))
+    for ring in rings:
+        pen.line(ring, fill=(*target.color, 255), width=1 if target.instances else 2)
+    picture.alpha_composite(layer, (left, top))
