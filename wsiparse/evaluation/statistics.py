@@ -91,7 +91,7 @@ def estimate_interval(rows: ArrayLike, statistic: Statistic, resampling: Resampl
 
 def _as_table(rows: ArrayLike) -> Values:
     table = np.asarray(rows, np.float64)
-    return table.reshape(len(table), -1)  # [slides, columns]
+    return table if table.ndim == 2 else table.reshape(-1, 1)  # [slides, columns]
 
 
 def _draw(table: Values, statistic: Statistic, settings: Resampling) -> Values:
