@@ -86,8 +86,9 @@ def measure_masks(probabilities: NDArray[Any], pixels: NDArray[np.uint8]) -> NDA
     certainty = np.where(inside, probabilities, 0).sum((2, 3), dtype=np.float64)[..., None]
     places = inside.reshape(*areas.shape, -1).astype(np.float64)
     colors = places @ pixels.reshape(len(pixels), -1, 3).astype(np.float64)  # [N, K, 3]
-    sums: NDArray[np.float64] = np.concatenate([certainty, colors], 2)  # [N, K, features]
-    return sums / (SCALE * np.maximum(areas, 1)[..., None])
+    sums = np.concatenate([certainty, colors], 2)  # [N, K, features]
+    means: NDArray[np.float64] = sums / (SCALE * np.maximum(areas, 1)[..., None])
+    return means
 
 
 def judge_tile(statistics: NDArray[np.float64], fits: tuple[BetaFit, ...]) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ def open_biomedparse(
     with torch.device("meta"):
         network = build_biomedparse(sizes)
     load_weights(network, path)
-    return BiomedParse(network, Path(path), execution, tile)
+    return BiomedParse(network.requires_grad_(False), Path(path), execution, tile)
 
 
 def _compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:

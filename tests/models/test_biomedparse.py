@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.models.official import REDUCED, load_golden
+from wsiparse.errors import ModelError
+from wsiparse.models.biomedparse import BiomedParse, Execution, open_biomedparse
+from wsiparse.models.meta_objects import META_OBJECTS
+from wsiparse.models.model import Model
+from wsiparse.models.network import Network, build_biomedparse
+from wsiparse.models.pixels import resize_pixels
+from wsiparse.models.tokenizer import load_tokenizer
+from wsiparse.ontology import Target
+
+TILE = 128
+
+
+@pytest.fixture(scope="module")
+def weights(reduced_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copy(reduced_weights, tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path) -> BiomedParse:
+    return open_biomedparse(weights, tile=TILE, sizes=REDUCED)
+
+
+def draw_tiles(count: int, side: int = TILE) -> NDArray[np.uint8]:
+    image = load_golden()["image.a"].numpy()
+    return np.stack([image[i : i + side, i : i + side] for i in range(count)])
+
+
+def ask(*prompts: str) -> list[Target]:
+    return [Target(prompt, prompt, "cell", (0, 0, 0), 0.5) for prompt in prompts]
+
+
+def test_it_is_a_model(model: BiomedParse) -> None:
+    checked: Model = model
+    assert checked.tile == TILE
+    assert len(checked.digest) == 64
+    assert checked.tile_bytes > 0
+    assert checked.name == "biomedparse-v1"
+
+
+def test_the_working_scale_gives_the_field_of_view_of_the_training_images(weights: Path) -> None:
+    fields = {target.name: target.mpp * 256 for target in open_biomedparse(weights, sizes=REDUCED).targets}
+    assert fields["neoplastic cells"] == 64
+    assert fields["glandular structure"] == 480
+    assert open_biomedparse(weights, tile=768, sizes=REDUCED).targets[-1].mpp == 0.625
+
+
+def test_probabilities_are_those_of_the_network(model: BiomedParse, network_f32: Network) -> None:
+    tiles, targets = draw_tiles(1), ask("neoplastic cells", "inflammatory cells")
+    with torch.inference_mode():
+        pixels = resize_pixels(torch.from_numpy(tiles), 1024, 1024)
+        logits = network_f32(pixels, *_tokens(network_f32, targets))
+        drawn = functional.interpolate(logits, size=(TILE, TILE), mode="bilinear", align_corners=False).sigmoid()
+    wanted = (255 * drawn).round().to(torch.uint8).numpy()
+    np.testing.assert_array_equal(model.predict(tiles, targets), wanted)
+
+
+def _tokens(network: Network, targets: list[Target]) -> tuple[torch.Tensor, torch.Tensor]:
+    ids, used = load_tokenizer().encode_all([target.prompt for target in targets])
+    return torch.from_numpy(ids), torch.from_numpy(used)
+
+
+def test_a_tile_of_256_pixels_is_answered_at_the_size_of_the_logits(weights: Path) -> None:
+    model = open_biomedparse(weights, sizes=REDUCED)
+    probabilities = model.predict(draw_tiles(1, 256), ask("neoplastic cells"))
+    assert probabilities.shape == (1, 1, 256, 256)
+    assert probabilities.dtype == np.uint8
+
+
+def test_a_tile_is_answered_the_same_in_any_company(model: BiomedParse) -> None:
+    tiles, targets = draw_tiles(2), ask("neoplastic cells")
+    together = model.predict(tiles, targets)
+    alone = np.concatenate([model.predict(tile[None], targets) for tile in tiles])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_no_tiles_give_no_probabilities(model: BiomedParse) -> None:
+    assert model.predict(draw_tiles(1)[:0], ask("tumor", "vessel")).shape == (0, 2, TILE, TILE)
+
+
+@pytest.mark.parametrize("shape", [(TILE, TILE, 3), (1, TILE, 64, 3), (1, TILE, TILE, 4), (1, 0, 0, 3)])
+def test_pixels_that_are_no_square_tiles_are_refused(model: BiomedParse, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ModelError, match="expected uint8"):
+        model.predict(np.zeros(shape, np.uint8), ask("tumor"))
+
+
+def test_prompts_are_embedded_once(model: BiomedParse, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = ask("vessel", "tumor")
+    first = model.predict(draw_tiles(1), targets)
+    monkeypatch.setattr(Network, "encode_prompts", None)
+    np.testing.assert_array_equal(model.predict(draw_tiles(1), targets), first)
+
+
+def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
+    """Measured over the golden images: 0.07 at most, 0.004 in the mean, with random weights."""
+    quick = open_biomedparse(weights, Execution(bfloat16=True), TILE, REDUCED)
+    targets = ask("neoplastic cells", "inflammatory cells", "connective tissue cells")
+    exact, rounded = (each.predict(draw_tiles(2), targets).astype(float) / 255 for each in (model, quick))
+    assert 0 < np.abs(exact - rounded).mean() < 0.01
+    assert np.abs(exact - rounded).max() < 0.15
+
+
+def test_the_layout_of_the_weights_changes_nothing_but_rounding(weights: Path, model: BiomedParse) -> None:
+    other = open_biomedparse(weights, Execution(channels_last=True), TILE, REDUCED)
+    difference = np.subtract(*(m.predict(draw_tiles(1), ask("tumor")).astype(int) for m in (model, other)))
+    assert np.abs(difference).max() <= 1
+
+
+def test_types_are_probabilities_and_their_embeddings_are_kept_beside_the_weights(
+    weights: Path, model: BiomedParse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = model.classify(draw_tiles(2), ask("tumor"))
+    assert types.shape == (2, 1, len(META_OBJECTS))
+    np.testing.assert_allclose(types.sum(-1), 1, rtol=1e-5)
+    kept = weights.with_suffix(".meta-objects.safetensors")
+    assert kept.exists()
+    again = open_biomedparse(weights, tile=TILE, sizes=REDUCED)
+    again.predict(draw_tiles(1), ask("tumor"))
+    monkeypatch.setattr(Network, "embed_texts", None)
+    np.testing.assert_array_equal(again.classify(draw_tiles(2), ask("tumor")), types)
+
+
+def test_embeddings_of_other_weights_are_replaced(weights: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copy(weights, tmp_path))
+    kept = mine.with_suffix(".meta-objects.safetensors")
+    open_biomedparse(mine, tile=TILE, sizes=REDUCED).classify(draw_tiles(1), ask("tumor"))
+    before = kept.read_bytes()
+    kept.write_bytes(before.replace(open_biomedparse(mine, sizes=REDUCED).digest.encode(), b"0" * 64))
+    open_biomedparse(mine, tile=TILE, sizes=REDUCED).classify(draw_tiles(1), ask("tumor"))
+    assert kept.read_bytes() == before
+
+
+def count_flops(prompts: int) -> float:
+    """Operations of one image and its prompts at the published size, without the text, which is computed once."""
+    with torch.device("meta"):
+        network = build_biomedparse().requires_grad_(False)
+        pixels = torch.zeros(1, 1024, 1024, 3, dtype=torch.uint8)
+        ids, used = torch.zeros(prompts, 8, dtype=torch.long), torch.ones(prompts, 8, dtype=torch.bool)
+    with torch.inference_mode():
+        embedded = network.encode_prompts(ids, used)
+        with FlopCounterMode(display=False) as counter:
+            network.decode(network.encode_images(pixels), embedded)
+    return float(counter.get_total_flops())
+
+
+def test_twenty_prompts_cost_little_more_than_one() -> None:
+    one, twenty = count_flops(1), count_flops(20)
+    assert one == pytest.approx(2386e9, rel=0.01)
+    assert twenty / one == pytest.approx(1.226, abs=0.01)
