@@ -23,7 +23,17 @@ SIDES = (16384, 32768)
 
 def measure_run(slide: Path, output: Path) -> dict[str, float]:
     """Seconds and peak memory of `wsiparse run` and all its children: the sum of what each alone keeps resident."""
-    command = [sys.executable, "-m", "wsiparse", "run", str(slide), "-o", str(output), "--model", "benchmarks.tiny:build"]
+    command = [
+        sys.executable,
+        "-m",
+        "wsiparse",
+        "run",
+        str(slide),
+        "-o",
+        str(output),
+        "--model",
+        "benchmarks.tiny:build",
+    ]
     start, peak = time.perf_counter(), 0
     process = psutil.Popen([*command, "--overlap", "64", "--no-tissue", "--mpp", "0.5"], stdout=subprocess.DEVNULL)
     while process.poll() is None:
