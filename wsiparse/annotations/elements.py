@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from xml.parsers import expat
@@ -29,24 +29,24 @@ class _Refusal(ValueError):
     """Something in the document that no annotation file needs."""
 
 
-def read_elements(path: str | Path, root: str) -> Iterator[Element]:
+def read_elements(path: str | Path, *roots: str) -> Generator[Element]:
     """Tags of an XML file as they come, text left out; memory does not grow with the file.
 
     Raises ReferenceFileError, with the line, for a file that is missing, empty, cut short or not XML, for another root
-    than `root`, and for what could make a small file large or reach other files: a document type or an entity.
+    than one of `roots`, and for what could make a small file large or reach other files: a document type or an entity.
     """
-    expected = f"expected XML with the root {root}; export it again"
+    expected = f"expected XML with the root {' or '.join(roots)}; export it again"
     try:
         with Path(path).open("rb") as file:
-            yield from _parse(file, root)
+            yield from _parse(file, roots)
     except OSError as error:
         raise ReferenceFileError(f"{path}: {error.strerror or error}; {expected}") from error
     except (expat.ExpatError, ValueError, LookupError) as error:
         raise ReferenceFileError(f"{path}: {error}; {expected}") from error
 
 
-def _parse(file: BinaryIO, root: str) -> Iterator[Element]:
-    tags = _Tags(root)
+def _parse(file: BinaryIO, roots: Collection[str]) -> Iterator[Element]:
+    tags = _Tags(roots)
     fed = 0
     while chunk := file.read(_CHUNK):
         fed += len(chunk)
@@ -61,9 +61,9 @@ def _parse(file: BinaryIO, root: str) -> Iterator[Element]:
 class _Tags:
     """Collects the tags that the parser has met since they were last taken."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, roots: Collection[str]) -> None:
         self.parser = expat.ParserCreate()
-        self._root = root
+        self._roots = roots
         self._depth = 0
         self._met: list[Element] = []
         self.parser.StartElementHandler = self._open
@@ -84,7 +84,7 @@ class _Tags:
 
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
-        if self._depth == 1 and name != self._root:
+        if self._depth == 1 and name not in self._roots:
             raise _Refusal(f"root {name[:40]!r}")
         if self._depth > _DEEPEST:
             raise _Refusal(f"tags nested deeper than {_DEEPEST} in line {self.line}")

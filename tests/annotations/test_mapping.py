@@ -1,0 +1,96 @@
+"""A laboratory's class names: mapped or refused, never lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import shapely
+
+from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.mapping import load_mapping, map_classes
+from wsiparse.errors import InputError, ReferenceFileError
+from wsiparse.ontology import Ontology, Target
+
+ONTOLOGY = Ontology(
+    (
+        Target("gland", "glandular structure", "tissue", (0, 255, 0), 1.0, synonyms=("crypt",)),
+        Target("tumor", "tumor tissue", "tissue", (255, 0, 0), 1.0),
+    )
+)
+TABLE = {"Drüse, normal": "gland", "Krypte": "Crypt", "T1": "tumor tissue", "Falte": "Ignore*", "Fett": "", "": "tumor"}
+
+
+def save(path: Path, table: Mapping[str, object], name: str = "classes.toml") -> Path:
+    file = path / name
+    lines = [f"{json.dumps(key, ensure_ascii=False)} = {json.dumps(value)}" for key, value in table.items()]
+    text = json.dumps(table) if name.endswith("json") else "\n".join(["[classes]", *lines])
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def annotate(*targets: str) -> list[Annotation]:
+    return [Annotation(target, shapely.box(n, 0, n + 1, 1), 1.0) for n, target in enumerate(targets)]
+
+
+@pytest.mark.parametrize("name", ["classes.toml", "classes.json"])
+def test_targets_are_found_by_name_prompt_or_synonym(tmp_path: Path, name: str) -> None:
+    assert load_mapping(save(tmp_path, TABLE, name), ONTOLOGY) == {
+        "Drüse, normal": "gland",
+        "Krypte": "gland",
+        "T1": "tumor",
+        "Falte": "Ignore*",
+        "Fett": "",
+        "": "tumor",
+    }
+
+
+def test_classes_become_targets_and_those_of_none_are_left_out(tmp_path: Path) -> None:
+    meanings = load_mapping(save(tmp_path, TABLE), ONTOLOGY)
+    drawn = annotate("Krypte", "Fett", "T1", "", "Falte", "Region*", "Necrosis*")
+    mapped = map_classes(drawn, meanings, "s1.xml")
+    assert [entry.target for entry in mapped] == ["gland", "tumor", "tumor", "Ignore*", "Region*", "Necrosis*"]
+    assert mapped[0].polygon is drawn[0].polygon
+
+
+def test_every_unmapped_class_is_listed_with_its_count() -> None:
+    with pytest.raises(ReferenceFileError) as caught:
+        map_classes(annotate("b", "a", "", "b", "known"), {"known": "gland"}, "s1.xml")
+    assert str(caught.value) == (
+        "s1.xml: classes that the mapping lacks: '' (1), 'a' (1), 'b' (2); "
+        "give each a target, 'Ignore*', or '' for none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"a": "glant"}, "class 'a': unknown target 'glant'; nearest: gland"),
+        ({"a": 3}, "class 'a' is 3"),
+        ({"a": "gland", " a": "tumor"}, "differ only in the blanks"),
+        ({}, "no classes"),
+    ],
+)
+def test_mappings_that_say_nothing_or_nonsense_are_refused(
+    tmp_path: Path, table: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        load_mapping(save(tmp_path, table), ONTOLOGY)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.toml", "[classes\n"), ("a.json", "{"), ("a.json", "[1, 2]"), ("a.json", "[" * 100_000), ("a.toml", "\udcff")],
+)
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="expected a TOML table"):
+        load_mapping(path, ONTOLOGY)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        load_mapping(tmp_path / "none.toml", ONTOLOGY)
