@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import wsiparse
 from benchmarks.report import print_table, write_result
-from wsiparse.maps.canvas import open_canvas, read_region
+from wsiparse.maps.canvas import list_canvases, read_region
 
 SLIDE = Path(__file__).parents[1] / "tests/data/CMU-1-Small-Region.svs"
 OVERLAPS = (0, 16, 32, 64, 128, 192)
@@ -35,14 +35,18 @@ def measure_overlap(slide: Path, overlap: int, folder: Path) -> list[dict[str, o
     """One row a target that is found at all: jumps at borders, elsewhere, their ratio and the tiles it took."""
     results = wsiparse.run(slide, folder, overlap=overlap)
     rows: list[dict[str, object]] = []
-    for path in sorted((folder / results.slides[0] / "parse.zarr").iterdir()):
-        canvas = open_canvas(path)
+    for canvas in list_canvases(folder / results.slides[0] / "parse.zarr"):
         maps = read_region(canvas, canvas.grid.region)
         for target, plane in zip(canvas.targets, maps, strict=True):
             pairs = np.array([measure_jumps(plane, canvas.tiling.core, axis) for axis in (0, 1)])
             border, elsewhere = pairs.mean(0)
             if plane.max() >= 128 and np.isfinite(pairs).all():
-                row = {"overlap": overlap, "pass": path.name, "target": target.name, "at borders": float(border)}
+                row = {
+                    "overlap": overlap,
+                    "pass": Path(canvas.path).name,
+                    "target": target.name,
+                    "at borders": float(border),
+                }
                 rows.append({**row, "elsewhere": float(elsewhere), "ratio": float(border / elsewhere)})
     tiles = results.summary()["tiles"]
     return [{**row, "tiles": tiles} for row in rows]

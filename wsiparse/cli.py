@@ -215,6 +215,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="Dice and IoU against references")
     evaluate.add_argument("output", type=Path, help="folder of a run")
     evaluate.add_argument("--reference", type=Path, help="folder or manifest of references; else the run's manifest")
+    evaluate.add_argument("--mapping", type=Path, help="TOML or JSON file: a laboratory's class names to targets")
     evaluate.set_defaults(command=_evaluate)
 
 
@@ -223,7 +224,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from wsiparse.runs.evaluate import evaluate_run
     from wsiparse.runs.run import open_run
 
-    console.print(make_table(evaluate_run(open_run(options.output), options.reference)))
+    console.print(make_table(evaluate_run(open_run(options.output), options.reference, options.mapping)))
     console.print(f"by slide: {options.output / 'evaluation.csv'}")
     return OK
 

@@ -8,11 +8,14 @@ and only small records come back to the client.
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -39,6 +42,9 @@ from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
 ROLES = {"GPU": 1, "READ": 2}
+SCHEDULER_FILE_SECONDS = 300
+"""How long a scheduler that a batch system starts may take to write its file."""
+COUNT_SECONDS = 5
 SLIDES_AHEAD = 2
 """Slides prepared beyond the one whose blocks are being submitted."""
 
@@ -53,7 +59,7 @@ def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
 
 @contextmanager
 def _connect(config: RunConfig) -> Iterator[Client]:
-    if "://" in config.cluster:
+    if config.cluster != "local":
         with _reach(config.cluster) as client:
             yield client
         return
@@ -63,11 +69,26 @@ def _connect(config: RunConfig) -> Iterator[Client]:
         yield client
 
 
-def _reach(address: str) -> Client:
+def _reach(cluster: str) -> Client:
+    """The client of a scheduler that is named by its address, or by the file that it writes when it starts."""
+    by_address = "://" in cluster
+    if not by_address:
+        _wait_for_file(Path(cluster))
     try:
-        return Client(address, timeout=20)
+        return Client(cluster, timeout=20) if by_address else Client(scheduler_file=cluster, timeout=20)
     except OSError as error:
-        raise InputError(f"cluster {address}: no scheduler answers; start one with `dask scheduler`") from error
+        raise InputError(f"cluster {cluster}: no scheduler answers; start one with `dask scheduler`") from error
+
+
+def _wait_for_file(path: Path) -> None:
+    end = time.monotonic() + SCHEDULER_FILE_SECONDS
+    while path.parent.is_dir() and not path.exists() and time.monotonic() < end:
+        time.sleep(0.2)
+    if not path.exists():
+        raise InputError(
+            f"cluster {path}: no such scheduler file; expected serial, local, an address such as tcp://host:8786, or "
+            "the file of `dask scheduler --scheduler-file`"
+        )
 
 
 def _start_threads() -> LocalCluster:
@@ -77,7 +98,7 @@ def _start_threads() -> LocalCluster:
         n_workers=1,
         threads_per_worker=THREADS,
         resources=ROLES,
-        dashboard_address=None,
+        dashboard_address=":0",
         memory_limit=0,
         silence_logs=logging.ERROR,
     )
@@ -136,8 +157,7 @@ class _Cohort:
 
     def __init__(self, engine: ClusterEngine, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         self.client, self.order, self.listen = engine.client, order, listen
-        workers = max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
-        self.limit = engine.window * workers
+        self.window, self.limit, self.counted = engine.window, 0, -math.inf
         self.rows = iter(rows)
         self.completed = as_completed()
         self.preparing: dict[Future[Any], ManifestRow] = {}
@@ -153,14 +173,23 @@ class _Cohort:
                 continue
             self._take(future)
             self._refill()
+        if self.preparing or self.blocks or self.finishing:
+            raise ConnectionError("the scheduler was lost; the same command continues where this one ended")
 
     def _refill(self) -> None:
+        self._count_workers()
         ahead = len(self.preparing) + len(self.slides)
         while ahead <= SLIDES_AHEAD and (row := next(self.rows, None)):
             self._submit_slide(row)
             ahead += 1
         while len(self.blocks) < self.limit and (slide := next((s for s in self.slides if not s.exhausted), None)):
             self._submit_block(slide)
+
+    def _count_workers(self) -> None:
+        """Workers come and go while a batch system starts and ends them."""
+        if time.monotonic() - self.counted > COUNT_SECONDS:
+            self.limit = self.window * max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+            self.counted = time.monotonic()
 
     def _submit_slide(self, row: ManifestRow) -> None:
         self.listen("started", row.id, None)

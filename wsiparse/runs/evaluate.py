@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wsiparse.annotations.mapping import load_mapping
 from wsiparse.errors import InputError
 from wsiparse.evaluation.evaluate import Prediction, evaluate_slide, open_prediction
 from wsiparse.evaluation.names import TargetNames
@@ -14,7 +15,7 @@ from wsiparse.evaluation.references import ReferenceFile, find_references, read_
 from wsiparse.evaluation.scores import Score, drop_unannotated
 from wsiparse.evaluation.table import write_scores, write_summary
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import open_canvas
+from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import list_labels
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Ontology, Target
@@ -31,16 +32,18 @@ References = Mapping[str, tuple[ReferenceFile, ...]]
 """Files of each slide's reference, by the slide's id."""
 
 
-def evaluate_run(run: Run, source: Path | None = None) -> list[Score]:
+def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = None) -> list[Score]:
     """Score every finished slide that has a reference, and write evaluation.csv and evaluation.json.
 
     References come from `source`, a folder of files named after the slides or a manifest, else from the run's own
-    manifest. Raises InputError where there is none, ReferenceFileError for one that cannot be used.
+    manifest; `mapping` is a file that says what a laboratory's classes mean. Raises InputError where there is no
+    reference, ReferenceFileError for one that cannot be used.
     """
     rows = [row for row in run.rows if run.state(row.id) in {State.DONE, State.EMPTY}]
     references = _choose_references(run, rows, source)
     targets = tuple(Target(**entry) for entry in run.record["targets"])
-    names = TargetNames(Ontology(targets), tuple(target.name for target in targets))
+    meanings = load_mapping(mapping, Ontology(targets)) if mapping else {}
+    names = TargetNames(Ontology(targets), tuple(target.name for target in targets), meanings)
     scores = [score for row in rows if row.id in references for score in _score(run, row, references[row.id], names)]
     compared = drop_unannotated(scores)
     write_scores(run.path / "evaluation.csv", compared)
@@ -76,8 +79,8 @@ def _score(run: Run, row: ManifestRow, files: tuple[ReferenceFile, ...], names: 
 
 
 def _open_predictions(run: Run, slide_id: str) -> Iterator[Prediction]:
-    for path in sorted((run.folder(slide_id) / "parse.zarr").iterdir()):
-        yield from (open_prediction(image) for image in list_labels(open_canvas(path)))
+    for canvas in list_canvases(run.folder(slide_id) / "parse.zarr"):
+        yield from (open_prediction(image) for image in list_labels(canvas))
 
 
 def _predict_nothing(slide: Slide, targets: tuple[Target, ...]) -> Iterator[Prediction]:

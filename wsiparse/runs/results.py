@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wsiparse.annotations.parquet import read_parquet
 from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import Canvas, open_canvas, read_region
+from wsiparse.maps.canvas import Canvas, list_canvases, read_region
 from wsiparse.runs.run import Run
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ class Results:
     def probability(self, target: str, slide: str | None = None) -> ProbabilityMap:
         """The probability map of a target, by its name."""
         folder = self.run.folder(self._choose(slide)) / "parse.zarr"
-        for path in sorted(folder.iterdir()) if folder.exists() else []:
-            canvas = open_canvas(path)
+        for canvas in list_canvases(folder):
             names = [known.name for known in canvas.targets]
             if target in names:
                 return ProbabilityMap(canvas, names.index(target))

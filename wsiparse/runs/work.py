@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsiparse.maps.canvas import Canvas, create_canvas, written_blocks
+from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
 from wsiparse.models.load import ModelSpec
 from wsiparse.ontology import Target
 from wsiparse.runs.config import RunConfig
@@ -128,6 +128,8 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     for budget in budgets:
         refuse_unaffordable(budget, memory, free_disk(folder))
     works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
+    if works:
+        create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
     tissue = planned.tissue
     shares = (tissue.share, tissue.pen_share) if tissue else (None, None)
     return SlideWork(planned.slide, str(folder), order.model, works, order.config.simplify, *shares)
