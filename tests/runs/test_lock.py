@@ -150,5 +150,5 @@ def test_of_many_at_once_one_wins(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot lock"), hold_lock(tmp_path / "file"):
+    with pytest.raises(OutputError, match="cannot write a lock"), hold_lock(tmp_path / "file"):
         pass

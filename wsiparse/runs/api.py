@@ -11,6 +11,7 @@ from wsiparse.runs.manifest import list_slides
 from wsiparse.runs.parse import parse_run
 from wsiparse.runs.pipeline import BlockRecord
 from wsiparse.runs.results import Results
+from wsiparse.runs.run import Start
 from wsiparse.runs.run import open_run as _open_folder
 
 
@@ -24,7 +25,7 @@ def run(
     """
     sources = [slides] if isinstance(slides, str | Path) else slides
     rows = list_slides([str(source) for source in sources])
-    return Results(parse_run(rows, Path(output), load_config(None, settings), _ignore, overwrite))
+    return Results(parse_run(rows, Path(output), load_config(None, settings), _ignore, Start(overwrite)))
 
 
 def open_run(output: str | Path) -> Results:

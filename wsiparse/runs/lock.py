@@ -58,7 +58,7 @@ def hold_lock(output: Path, shard: tuple[int, int] | None = None) -> Iterator[No
         folder.mkdir(parents=True, exist_ok=True)
         _take(mine, holder)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot lock: {error.strerror}; choose another output folder") from error
+        raise OutputError(f"{folder}: cannot write a lock: {error.strerror}; choose another output folder") from error
     stop = threading.Event()
     threading.Thread(target=_touch_until, args=(mine, stop), daemon=True, name="lock").start()
     try:

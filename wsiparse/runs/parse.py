@@ -17,11 +17,12 @@ from wsiparse.models.load import ModelSpec
 from wsiparse.ontology import Ontology, load_ontology
 from wsiparse.runs.cluster import open_cluster
 from wsiparse.runs.config import RunConfig
+from wsiparse.runs.lock import hold_lock
 from wsiparse.runs.machine import describe_machine
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import choose_targets
 from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
-from wsiparse.runs.run import Run, State, fingerprint_run, start_run
+from wsiparse.runs.run import CONTINUE, Run, Start, fingerprint_run, start_run
 from wsiparse.runs.work import Order
 
 LIBRARIES = ("dask", "distributed", "imagecodecs", "numpy", "openslide-python", "rasterio", "shapely", "torch", "zarr")
@@ -48,20 +49,22 @@ def open_engine(config: RunConfig) -> Iterator[Engine]:
 
 
 def parse_run(
-    rows: Sequence[ManifestRow], output: Path, config: RunConfig, listen: Listener, overwrite: bool = False
+    rows: Sequence[ManifestRow], output: Path, config: RunConfig, listen: Listener, start: Start = CONTINUE
 ) -> Run:
-    """Parse all slides that are not done yet into `output`, and return the run.
+    """Parse all slides that `start` leaves to do into `output`, and return the run.
 
-    Raises InputError where the command cannot be carried out; a slide that fails is recorded and raises nothing.
+    Raises InputError where the command cannot be carried out, RunError where another run is writing to the folder; a
+    slide that fails is recorded and raises nothing.
     """
     with open_engine(config) as engine:
         order, facts = take_order(engine, config, output)
         rows = [_resolve_targets(row, order) for row in rows]
-        run = start_run(output, _record(order, facts), rows, overwrite)
-        left = [row for row in rows if run.state(row.id) not in {State.DONE, State.EMPTY}]
-        for row in left:
-            (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
-        engine.parse_cohort(order, left, listen)
+        with hold_lock(output, start.shard):
+            run = start_run(output, _record(order, facts), rows, start)
+            left = start.choose(run, rows)
+            for row in left:
+                (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
+            engine.parse_cohort(order, left, listen)
     return run
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +18,8 @@ from wsiparse.files import read_json, write_json
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 
 RECORDS = ("run.json", "slides.csv", "summary.csv", "evaluation.csv", "evaluation.json", "report.html")
+BEFORE_A_RUN = (*RECORDS, "submit")
+"""What may lie in a folder that holds no run yet: batch scripts, and the traces of a run killed as it began."""
 
 
 class State(StrEnum):
@@ -81,24 +85,71 @@ def open_run(path: str | Path) -> Run:
     return Run(Path(path))
 
 
-def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], overwrite: bool) -> Run:
+@dataclass(frozen=True)
+class Start:
+    """How a command takes up a folder."""
+
+    overwrite: bool = False
+    """Remove the run that is there."""
+    retry_failed: bool = False
+    """Try slides again that failed earlier."""
+    shard: tuple[int, int] | None = None
+    """(i, n): of the slides i, i + n, … alone; others take the rest."""
+
+    def choose(self, run: Run, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+        """The slides that are left to this command."""
+        left = {State.PENDING, State.FAILED} if self.retry_failed else {State.PENDING}
+        return [row for row in self.share(rows) if run.state(row.id) in left]
+
+    def share(self, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+        """The slides of this shard."""
+        first, step = self.shard or (0, 1)
+        return list(rows[first::step])
+
+
+CONTINUE = Start()
+"""Go on where the folder stands, or begin."""
+
+
+def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], start: Start) -> Run:
     """Start a run in a folder, or continue the one that is there if its fingerprint is the same.
 
-    Slides that the folder already knows are kept beside the new ones. Raises RunError where the folder holds another
-    run or other files; `overwrite` removes the other run's results first, and nothing that is not a run's.
+    Slides that the folder already knows are kept beside the new ones; run.json is that of the first start, whichever
+    of several shards it was. Raises RunError where the folder holds another run or other files; overwriting removes
+    the other run's results first, and nothing that is not a run's.
     """
     run = Run(path)
     _make_folder(path)
-    if overwrite and (path / "run.json").exists():
+    if start.overwrite and (path / "run.json").exists():
         _clear(run)
     if (path / "run.json").exists():
         _refuse_other(run, record["fingerprint"])
         rows = _join_rows(run.rows, rows)
-    elif any(path.iterdir()):
-        raise RunError(f"{path}: the folder holds files but no run; choose an empty or new folder")
+    else:
+        _refuse_files(path)
     write_manifest(path / "slides.csv", rows)
-    write_json(path / "run.json", record)
+    _write_first(path / "run.json", record)
+    _refuse_other(run, record["fingerprint"])
     return run
+
+
+def _refuse_files(path: Path) -> None:
+    foreign = [file.name for file in path.iterdir() if file.name not in BEFORE_A_RUN and not file.name.startswith(".")]
+    # A shard that starts at the same moment may have come first, and its slides with it.
+    if foreign and not (path / "run.json").exists():
+        raise RunError(f"{path}: the folder holds files but no run; choose an empty or new folder")
+
+
+def _write_first(path: Path, record: dict[str, Any]) -> None:
+    """Write run.json unless it is there; of several that write it at once, the first one's stays."""
+    mine = path.with_name(f".run-{uuid.uuid4().hex}.json")
+    write_json(mine, record)
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        return
+    finally:
+        mine.unlink()
 
 
 def _make_folder(path: Path) -> None:
