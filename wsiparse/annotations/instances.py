@@ -1,0 +1,118 @@
+"""Objects of instance targets, whole across block borders and counted once.
+
+The block that holds an object's centre owns it and traces all of it, from a window that shows every pixel which can
+have a say. What no centre reaches, and targets that are regions, stay in pieces to be joined at the borders as
+`trace_block` leaves them: so is an object larger than `Splitting.reach_um`, whose part beyond the reach becomes an
+object of its own. Nothing depends on where the borders of blocks lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from wsiparse.annotations.outlines import Outlines, trace_objects
+from wsiparse.annotations.pieces import Pieces, Tally
+from wsiparse.annotations.polygons import LabelMap, trace_block
+from wsiparse.annotations.splitting import Objects, Splitting, find_objects
+from wsiparse.errors import PlanError
+from wsiparse.geometry import Region
+from wsiparse.ontology import Target
+
+Scores = NDArray[np.uint8]
+"""Probabilities of a group's targets in 0..255 [targets, height, width]."""
+ReadLabels = Callable[[Region], tuple[LabelMap, Scores]]
+"""Label map and scores of a region of the canvas; 0 beyond the canvas."""
+
+
+@dataclass(frozen=True)
+class InstanceTracing:
+    """How a group is traced: the codes whose objects are told apart, on a canvas of `mpp`."""
+
+    codes: tuple[int, ...]
+    mpp: float
+    splitting: Splitting = field(default_factory=Splitting)
+
+    @classmethod
+    def of_targets(cls, targets: Sequence[Target], mpp: float, splitting: Splitting | None = None) -> InstanceTracing:
+        """The tracing of a group's targets, in the order of their codes."""
+        codes = tuple(code for code, target in enumerate(targets, start=1) if target.instances)
+        return cls(codes, mpp, splitting or Splitting())
+
+    @property
+    def halo(self) -> int:
+        """Canvas pixels around a block that must be read with it; 0 where the group has no instance target."""
+        return self.splitting.find_halo(self.mpp) if self.codes else 0
+
+
+def trace_instances(read: ReadLabels, regions: Iterable[Region], tracing: InstanceTracing) -> Iterator[Pieces]:
+    """Pieces of each block's region, in canvas pixels, for `join_blocks`; regions are disjoint and hold all labels."""
+    for region in regions:
+        labels, scores = read(region.grow(tracing.halo))
+        yield trace_instance_block(labels, scores, region, tracing)
+
+
+def trace_instance_block(labels: LabelMap, scores: Scores, region: Region, tracing: InstanceTracing) -> Pieces:
+    """Whole objects whose centres lie in a block's region, and the pieces of whatever else lies there.
+
+    `labels` [height, width] and `scores` [targets, height, width] show `region` grown by `tracing.halo`; PlanError if
+    they do not.
+    """
+    window = region.grow(tracing.halo)
+    if labels.shape != (window.height, window.width):
+        raise PlanError(
+            f"labels of {labels.shape} pixels, expected ({window.height}, {window.width}); read the halo too"
+        )
+    inside = region.shift(-window.x, -window.y)
+    owned, codes, taken = _find_owned(labels, scores, inside, tracing)
+    whole = _trace_whole(owned, codes, scores)
+    rest = trace_block(np.where(taken[inside.slices], 0, labels[inside.slices]), scores[:, *inside.slices], region)
+    return _unite(whole, rest, window)
+
+
+def _find_owned(
+    labels: LabelMap, scores: Scores, inside: Region, tracing: InstanceTracing
+) -> tuple[Objects, Tally, NDArray[np.bool_]]:
+    """Objects whose centres lie `inside`, the target of each, and the pixels of all objects, owned or not."""
+    owned, taken = np.zeros(labels.shape, np.int32), np.zeros(labels.shape, np.bool_)
+    codes: list[int] = []
+    boxes = ndimage.find_objects(labels)
+    for code in tracing.codes:
+        if code > len(boxes) or boxes[code - 1] is None:
+            continue
+        box = boxes[code - 1]
+        mask = labels[box] == code
+        ids, centers = find_objects(mask, scores[code - 1][box], tracing.mpp, tracing.splitting)
+        rows, columns = (centers + [part.start for part in box]).T
+        kept = _contains(inside, rows, columns)
+        numbers = np.where(kept, len(codes) + np.cumsum(kept), 0)
+        owned[box] += np.append(0, numbers).astype(np.int32)[ids]
+        taken[box] |= ids > 0
+        codes += [code] * int(kept.sum())
+    return owned, np.array(codes, np.int64), taken
+
+
+def _contains(region: Region, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (rows >= region.y) & (rows < region.bottom) & (columns >= region.x) & (columns < region.right)
+
+
+def _trace_whole(owned: Objects, codes: Tally, scores: Scores) -> Pieces:
+    rows, columns = np.nonzero(owned)
+    ids = owned[rows, columns]
+    pixels = np.bincount(ids, minlength=len(codes) + 1)[1:]
+    values = scores[codes[ids - 1] - 1, rows, columns]
+    sums = np.rint(np.bincount(ids, values, len(codes) + 1)[1:]).astype(np.int64)
+    region = Region(0, 0, owned.shape[1], owned.shape[0])
+    return Pieces(region, trace_objects(owned), codes, pixels, sums, np.empty((0, 6), np.int64))
+
+
+def _unite(whole: Pieces, rest: Pieces, window: Region) -> Pieces:
+    outlines = Outlines.concatenate([whole.outlines.shift(window.x, window.y), rest.outlines])
+    codes, pixels = np.concatenate([whole.codes, rest.codes]), np.concatenate([whole.pixels, rest.pixels])
+    scores = None if whole.scores is None or rest.scores is None else np.concatenate([whole.scores, rest.scores])
+    runs = rest.runs + np.array([0, 0, 0, 0, 0, len(whole)])
+    return Pieces(rest.region, outlines, codes, pixels, scores, runs)
