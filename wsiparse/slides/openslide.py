@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+from PIL import Image
 
 from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
@@ -146,11 +147,15 @@ def _paint(handle: openslide.OpenSlide, part: Region, level: int, out: Pixels) -
     x, y = part.x // width * width, part.y // height * height
     corner = (round(x * downsample), round(y * downsample))
     image = handle.read_region(corner, level, (part.right - x, part.bottom - y))
-    rgba = np.asarray(image)[part.y - y :, part.x - x :]  # [h, w, 4]
-    out[...] = rgba[..., :3]
-    if rgba[..., 3].min() < 255:
-        alpha = rgba[..., 3:].astype(np.uint16)
-        out[...] = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    out[...] = np.asarray(_lay_on_white(image))[part.y - y :, part.x - x :]
+
+
+def _lay_on_white(image: Image.Image) -> Image.Image:
+    if image.getchannel("A").getextrema() == (255, 255):
+        return image.convert("RGB")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
 
 
 def _stored_cell(handle: openslide.OpenSlide, level: int) -> Size:
