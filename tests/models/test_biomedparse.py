@@ -106,6 +106,7 @@ def test_prompts_are_embedded_once(model: BiomedParse, monkeypatch: pytest.Monke
 def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
     """Measured over the golden images: 0.07 at most, 0.004 in the mean, with random weights."""
     quick = open_biomedparse(weights, Execution(bfloat16=True), TILE, REDUCED)
+    assert quick.name == "biomedparse-v1-bfloat16"
     targets = ask("neoplastic cells", "inflammatory cells", "connective tissue cells")
     exact, rounded = (each.predict(draw_tiles(2), targets).astype(float) / 255 for each in (model, quick))
     assert 0 < np.abs(exact - rounded).mean() < 0.01

@@ -65,9 +65,8 @@ class BiomedParse:
     Masks come out at a quarter of 1024, so that a tile of 256 pixels holds all there is to know.
     """
 
-    name = "biomedparse-v1"
-
     def __init__(self, network: Network, weights: Path, execution: Execution, tile: int = 256) -> None:
+        self.name = "biomedparse-v1-bfloat16" if execution.bfloat16 else "biomedparse-v1"
         self.digest = digest_weights(weights)
         self.tile = tile
         self._weights, self._execution = weights, execution
