@@ -45,7 +45,8 @@ def _gather(elements: Iterable[Element]) -> Iterator[Drawing]:
         if element.name == "Annotation" and element.opens:
             drawing, numbered = _begin(element), []
         elif element.name == "Annotation" and drawing:
-            drawing.points = [point for _, point in sorted(numbered, key=_number)]
+            for _, point in sorted(numbered, key=_number):
+                drawing.points.extend(point)
             yield drawing
             drawing = None
         elif element.name == "Coordinate" and element.opens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,8 +35,8 @@ class Drawing:
     layer: int = 0
     """A hole is cut from the shapes of its own layer only."""
     hole: bool = False
-    points: list[Point] = field(default_factory=list)
-    """x, y in level-0 pixels, not closed."""
+    points: array[float] = field(default_factory=lambda: array("d"))
+    """x, y, x, y … in level-0 pixels, not closed; a tenth of the memory of tuples."""
 
 
 def parse_point(attributes: Mapping[str, str]) -> Point:
@@ -64,7 +65,7 @@ def make_labels(drawings: Sequence[Drawing], slide: Slide) -> Labels:
 
 
 def _outline(drawing: Drawing) -> list[Polygon]:
-    points = np.array(drawing.points, dtype=np.float64).reshape(-1, 2)  # [points, 2]
+    points = np.array(drawing.points).reshape(-1, 2)  # [points, 2]
     if drawing.form == "other" or len(points) < 2:
         return []
     if drawing.form == "polygon" or len(points) > _CORNERS:  # some programs write a rectangle or ellipse as an outline

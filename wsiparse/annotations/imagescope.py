@@ -70,7 +70,7 @@ class _Layers:
         if not self._in_region:
             raise ValueError(f"a vertex outside of any Region in line {element.line}")
         try:
-            self._drawings[-1].points.append(parse_point(element.attributes))
+            self._drawings[-1].points.extend(parse_point(element.attributes))
         except ValueError as error:
             raise ValueError(f"line {element.line}: {error}") from None
 

@@ -38,7 +38,7 @@ class ObjectScore:
     """Sum over objects of the reference of area × Dice with the predicted object that each overlaps most."""
 
     def __add__(self, other: ObjectScore) -> ObjectScore:
-        return ObjectScore(*(getattr(self, name.name) + getattr(other, name.name) for name in fields(self)))
+        return ObjectScore(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     @property
     def detection_quality(self) -> float:

@@ -57,19 +57,29 @@ def count_overlaps(blocks: Iterable[tuple[ObjectImage, ObjectImage]], pixel_area
     numbers = np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _ in tables)])
     pixels = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in tables)])
     predicted, reference = (_sum_by_number(numbers[:, side], pixels) for side in (0, 1))
-    pairs, shared = _sum_pairs(numbers, pixels)
+    both = (numbers != 0).all(axis=1)
+    pairs, shared = _sum_pairs(numbers[both], pixels[both])
     places = np.column_stack([np.searchsorted(predicted[0], pairs[:, 0]), np.searchsorted(reference[0], pairs[:, 1])])
-    return Overlaps(predicted[1] * pixel_area_um2, reference[1] * pixel_area_um2, places, shared * pixel_area_um2)
+    shared_um2 = shared.astype(np.float64) * pixel_area_um2
+    return Overlaps(predicted[1] * pixel_area_um2, reference[1] * pixel_area_um2, places, shared_um2)
 
 
 def _count_block(predicted: ObjectImage, reference: ObjectImage) -> tuple[Numbers, Numbers]:
     """Pairs of numbers that meet on a pixel [pairs, 2], 0 among them, and the pixels of each [pairs]."""
-    seen = (predicted != 0) | (reference != 0)
-    rows, row = np.unique(predicted[seen], return_inverse=True)
-    columns, column = np.unique(reference[seen], return_inverse=True)
-    keys, counts = np.unique(row.astype(np.int64) * max(len(columns), 1) + column, return_counts=True)
-    places = np.divmod(keys, max(len(columns), 1))
-    return np.column_stack([rows[places[0]], columns[places[1]]]).astype(np.int64), counts.astype(np.int64)
+    images = predicted.ravel(), reference.ravel()
+    # Objects are long runs of equal pixels: to sort the runs takes a tenth of the time of sorting pixels.
+    starts = _find_starts(*images)
+    pixels = np.diff(np.append(starts, predicted.size))
+    runs = np.column_stack([image[starts].astype(np.int64) for image in images])
+    seen = runs.any(axis=1)
+    return _sum_pairs(runs[seen], pixels[seen])
+
+
+def _find_starts(one: ObjectImage, other: ObjectImage) -> Numbers:
+    """Where each run of equal pairs begins."""
+    begins = np.ones(len(one), np.bool_)
+    begins[1:] = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
+    return np.flatnonzero(begins)
 
 
 def _sum_by_number(numbers: Numbers, pixels: Numbers) -> tuple[Numbers, Areas]:
@@ -77,10 +87,12 @@ def _sum_by_number(numbers: Numbers, pixels: Numbers) -> tuple[Numbers, Areas]:
     return objects, np.bincount(places, pixels[numbers != 0], len(objects)).astype(np.float64)
 
 
-def _sum_pairs(numbers: Numbers, pixels: Numbers) -> tuple[Numbers, Areas]:
-    both = (numbers != 0).all(axis=1)
-    pairs, places = np.unique(numbers[both], axis=0, return_inverse=True)
-    return pairs, np.bincount(places.reshape(-1), pixels[both], len(pairs)).astype(np.float64)
+def _sum_pairs(numbers: Numbers, pixels: Numbers) -> tuple[Numbers, Numbers]:
+    order = np.lexsort([numbers[:, 1], numbers[:, 0]])
+    ordered = numbers[order]
+    starts = _find_starts(ordered[:, 0], ordered[:, 1])
+    sums = np.add.reduceat(pixels[order], starts) if len(starts) else pixels
+    return ordered[starts], sums
 
 
 def measure_overlaps(
