@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.geojson import open_geojson
+from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
 from wsiparse.annotations.parquet import open_parquet
 from wsiparse.annotations.pieces import Pieces
-from wsiparse.annotations.polygons import join_blocks, trace_block
+from wsiparse.annotations.polygons import join_blocks
 from wsiparse.files import write_json
+from wsiparse.geometry import Region
 from wsiparse.maps.canvas import read_region
 from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, write_labels
 from wsiparse.maps.pyramid import build_pyramid
@@ -105,17 +107,20 @@ def _annotate_slide(work: SlideWork) -> Iterator[Annotation]:
 def _annotate_group(work: SlideWork, part: PassWork, group: str) -> Iterator[Annotation]:
     """Outlines of a group, tracing the blocks of its label map as it is written."""
     image = create_labels(part.canvas, group)
-    pieces = (_label_block(image, block) for block in part.plan.blocks)
+    tracing = InstanceTracing.of_targets(image.targets, part.canvas.grid.mpp)
+    pieces = (_label_block(image, block, tracing) for block in part.plan.blocks)
     yield from join_blocks(pieces, image.targets, part.canvas.grid, work.slide.grid, work.simplify)
     build_label_pyramid(image)
 
 
-def _label_block(image: LabelImage, block: Block) -> Pieces:
+def _label_block(image: LabelImage, block: Block, tracing: InstanceTracing) -> Pieces:
+    """Write a block's labels and trace it, with as much around it as telling its objects apart takes."""
     channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
-    probabilities = read_region(image.canvas, block.region)[channels]  # [K, h, w]
+    probabilities = read_region(image.canvas, block.region.grow(tracing.halo))[channels]  # [K, h + 2 halo, w + 2 halo]
     labels = recognize(probabilities, image.targets)
-    write_labels(image, block, labels)
-    return trace_block(labels, probabilities, block.region)
+    inside = Region(tracing.halo, tracing.halo, block.region.width, block.region.height)
+    write_labels(image, block, labels[inside.slices])
+    return trace_instance_block(labels, probabilities, block.region, tracing)
 
 
 def _summarize(
