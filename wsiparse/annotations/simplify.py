@@ -19,15 +19,17 @@ _CUT = math.sqrt(2) / 4
 """How far from the old corner a corner cut half a pixel to each side lies, in canvas pixels."""
 _FINEST_TOLERANCE = 0.1
 _ATTEMPTS = 4
+_CAREFUL_POINTS = 5000
 
 
 def simplify_outlines(outlines: Polygons, scale: float, tolerance: float) -> Polygons:
     """Valid polygons of few corners in level-0 pixels, on QuPath's 0.01 pixel grid, from exact ones in canvas pixels.
 
-    `scale` is level-0 pixels per canvas pixel. Stairs are cut at the middle of their steps and points dropped by
-    Douglas and Peucker's method, together within `tolerance` canvas pixels; then each polygon is grown or shrunk about
-    its centroid to its old area, moving no corner by more than `tolerance` again. Where that fails to keep the area
-    within 0.1 %, the holes or the validity, the tolerance is halved, and at last the outline is left exact.
+    `scale` is level-0 pixels per canvas pixel. Points are dropped by Douglas and Peucker's method, where it saves more
+    after stairs were cut at the middle of their steps, together within `tolerance` canvas pixels. Then each ring is
+    grown or shrunk about its centroid to its old area, moving no corner by more than `tolerance` again. Where that
+    fails to keep the area within 0.1 %, the holes or the validity, the tolerance is halved, and at last the outline is
+    left exact.
     """
     result = np.empty(len(outlines), object)
     left = np.arange(len(outlines))
@@ -62,16 +64,16 @@ def _round(polygons: Polygons) -> Polygons:
 
 
 def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
-    cut = tolerance > _CUT
-    smooth = _cut_corners(outlines) if cut else outlines
-    simple = _drop_points(smooth, tolerance - _CUT if cut else tolerance)
+    simple = _drop_points(outlines, tolerance)
+    if tolerance > _CUT:
+        smooth = _drop_points(_cut_corners(outlines), tolerance - _CUT)
+        simple = np.where(shapely.get_num_coordinates(smooth) < shapely.get_num_coordinates(simple), smooth, simple)
     usable = _keeps_shape(simple, outlines)
     simple = np.where(usable, simple, outlines)
-    polygons, factors = _fit_area(simple, shapely.area(outlines), scale)
+    polygons = _fit_rings(simple, outlines, scale, tolerance)
     areas = shapely.area(outlines) * scale**2
     kept_area = np.abs(shapely.area(polygons) - areas) <= AREA_ERROR * areas
-    near = np.abs(factors - 1) * _reach(simple) <= tolerance
-    return polygons, usable & kept_area & near & _keeps_shape(polygons, outlines)
+    return polygons, usable & kept_area & _keeps_shape(polygons, outlines)
 
 
 def _cut_corners(outlines: Polygons) -> Polygons:
@@ -92,8 +94,8 @@ def _cut_corners(outlines: Polygons) -> Polygons:
 
 def _drop_points(outlines: Polygons, tolerance: float) -> Polygons:
     simple = shapely.simplify(outlines, tolerance, preserve_topology=False)
-    # The careful way takes ten times as long, and hardly any outline needs it.
-    bad = ~_keeps_shape(simple, outlines)
+    # The careful way takes ten times as long, and the square of the time for a region of a hundred thousand corners.
+    bad = ~_keeps_shape(simple, outlines) & (shapely.get_num_coordinates(outlines) <= _CAREFUL_POINTS)
     simple[bad] = shapely.simplify(outlines[bad], tolerance, preserve_topology=True)
     return np.asarray(simple)
 
@@ -104,17 +106,24 @@ def _keeps_shape(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
     return np.asarray(one & holes & shapely.is_valid(polygons))
 
 
-def _fit_area(simple: Polygons, areas: NDArray[np.float64], scale: float) -> tuple[Polygons, NDArray[np.float64]]:
+def _fit_rings(simple: Polygons, outlines: Polygons, scale: float, tolerance: float) -> Polygons:
+    rings, exact = (shapely.polygons(shapely.get_rings(polygons)) for polygons in (simple, outlines))
+    fitted = _fit_area(rings, shapely.area(exact), scale, tolerance / _reach(rings))
+    return np.asarray(shapely.set_coordinates(simple.copy(), shapely.get_coordinates(fitted)))
+
+
+def _fit_area(simple: Polygons, areas: NDArray[np.float64], scale: float, limits: NDArray[np.float64]) -> Polygons:
     # The grid's rounding moves a small area by more than is allowed; another size rounds otherwise, so try a few.
     polygons, left = np.empty(len(simple), object), np.arange(len(simple))
     factors = np.sqrt(areas / shapely.area(simple))
     for _ in range(_ATTEMPTS):
+        factors = np.clip(factors, 1 - limits, 1 + limits)
         polygons[left] = _resize(simple[left], factors[left], scale)
         ratios = shapely.area(polygons[left]) / (areas[left] * scale**2)
         wrong = np.abs(ratios - 1) > AREA_ERROR
         left, ratios = left[wrong], ratios[wrong]
         factors[left] /= np.sqrt(np.maximum(ratios, 0.5))
-    return polygons, factors
+    return polygons
 
 
 def _resize(polygons: Polygons, factors: NDArray[np.float64], scale: float) -> Polygons:
