@@ -72,6 +72,9 @@ def test_a_hole_in_nothing_and_a_shape_cut_away_are_skipped(tmp_path: Path) -> N
     astray = region([(50, 50), (60, 50), (60, 60)], NegativeROA=1)
     labels = read(tmp_path, layer(region(SQUARE), hole, astray))
     assert (len(labels.annotations), labels.skipped) == (0, 2)
+    beside = region([(10, 0), (20, 0), (20, 10), (10, 10)], NegativeROA=1)
+    labels = read(tmp_path, layer(region(SQUARE), beside))
+    assert (len(labels.annotations), labels.skipped) == (1, 1)
 
 
 @pytest.mark.parametrize(

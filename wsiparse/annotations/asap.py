@@ -66,11 +66,17 @@ def _number(entry: tuple[int, Point]) -> int:
 def _parse_coordinate(element: Element, inside: bool) -> tuple[int, Point]:
     if not inside:
         raise ValueError(f"a Coordinate outside of any Annotation in line {element.line}")
-    order = element.attributes.get("Order", "")
     try:
-        return int(order), parse_point(element.attributes)
+        return _parse_order(element.attributes.get("Order", "")), parse_point(element.attributes)
     except ValueError as error:
-        raise ValueError(f"line {element.line}: {error}, Order {order!r}") from None
+        raise ValueError(f"line {element.line}: {error}") from None
+
+
+def _parse_order(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"Order {text[:20]!r} is not a whole number") from None
 
 
 def write_asap(annotations: Iterable[Annotation], path: str | Path, targets: Sequence[Target]) -> int:

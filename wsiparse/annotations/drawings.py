@@ -45,9 +45,9 @@ def parse_point(attributes: Mapping[str, str]) -> Point:
     try:
         x, y = (float(text) for text in texts)
     except ValueError:
-        raise ValueError(f"coordinates {texts} are not numbers") from None
+        raise ValueError(f"coordinates {str(texts)[:60]} are not numbers") from None
     if not (math.isfinite(x) and math.isfinite(y)):
-        raise ValueError(f"coordinates {texts} hold NaN or infinity")
+        raise ValueError(f"coordinates {str(texts)[:60]} hold NaN or infinity")
     return x, y
 
 
@@ -93,7 +93,8 @@ def _cut_holes(
     used: set[int] = set()
     kept = []
     for drawing, outline in solid:
-        inside = [n for n in tree.query(outline, "intersects").tolist() if holes[n][0].layer == drawing.layer]
+        near = [n for n in tree.query(outline).tolist() if holes[n][0].layer == drawing.layer]
+        inside = [n for n in near if holes[n][1].intersection(outline).area > 0]
         used.update(inside)
         kept.append((drawing, _subtract(outline, [holes[n][1] for n in inside])))
     return kept, len(used)
