@@ -22,10 +22,12 @@ def draw_discs(shape: tuple[int, int], centers: Iterable[Iterable[float]], radiu
 
 @st.composite
 def draw_noise(draw: st.DrawFn) -> tuple[Mask, NDArray[np.uint8]]:
-    """A mask of touching blobs up to 120 pixels wide, fine to coarse, and its probabilities."""
+    """A mask up to 120 pixels wide of touching blobs or of a labyrinth, fine to coarse, and its probabilities."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     shape = draw(st.integers(1, 120)), draw(st.integers(1, 120))
     smooth = ndimage.gaussian_filter(generator.standard_normal(shape), draw(st.sampled_from([0.0, 1.0, 2.0, 4.0])))
+    if draw(st.booleans()):
+        smooth = -np.abs(smooth)
     mask = smooth >= np.quantile(smooth, draw(st.sampled_from([0.2, 0.5, 0.8])))
     levels = draw(st.sampled_from([1, 3, 128]))
     probability = np.where(mask, 128 + generator.integers(0, levels, shape), 0)

@@ -154,6 +154,21 @@ def test_an_object_beyond_its_reach_goes_on_as_another_one_whatever_the_blocks()
     assert sum(annotation.area_um2 for annotation in whole) == mask.sum() * 0.25
 
 
+@pytest.mark.parametrize("distance", range(9, 18))
+def test_a_centre_in_a_far_block_has_its_say(distance: int) -> None:
+    # Two centres on one thin bar contend for pixels that each alone would reach in the last sweep.
+    options = Splitting(reach_um=4.5, max_radius_um=0.5, smoothing_um=0)
+    mask = np.zeros((9, 60), np.bool_)
+    mask[3:6, 2:58] = True
+    labels, scores = label_discs(mask)
+    scores = np.where(scores > 0, 128, 0).astype(np.uint8)
+    scores[1, 4, [20, 20 + distance]] = 255
+    whole = annotate(labels, scores, 1000, options)
+    assert len(whole) > 2
+    for side in (7, 10, 21):
+        assert as_bytes(annotate(labels, scores, side, options)) == as_bytes(whole)
+
+
 def test_a_group_without_instances_is_read_without_halo() -> None:
     tracing = InstanceTracing.of_targets((GLAND,), 0.5)
     assert tracing.codes == ()
