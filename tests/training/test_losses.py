@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from wsiparse.training.losses import SMOOTH, Columns, measure_dice, rank_logits, score_batch, score_logits
+from wsiparse.training.losses import RANK_SHARE, SMOOTH, Columns, measure_dice, rank_logits, score_batch, score_logits
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3))
@@ -30,7 +30,7 @@ def test_the_loss_is_cross_entropy_plus_dice() -> None:
     ones = torch.ones(3, 2)
     dice = measure_dice(logits.sigmoid(), truth, ones)
     expected = functional.binary_cross_entropy_with_logits(logits, truth) + (1 - dice).mean()
-    assert torch.allclose(score_logits(logits, truth, ones, torch.ones(2)), expected)
+    assert torch.allclose(score_logits(logits, truth, ones, torch.full((2,), 0.5)), expected)
 
 
 def test_what_is_unknown_teaches_nothing() -> None:
@@ -51,7 +51,7 @@ def test_ranking_is_cross_entropy_where_something_is_outlined() -> None:
     assert rank_logits(logits, torch.zeros_like(truth)) == 0
     columns = Columns(torch.ones(4), ((1, 2, 3),))
     both = torch.cat([logits[:, :1], logits], 1), torch.cat([truth[:, :1], truth], 1), torch.ones(2, 4)
-    expected = score_logits(*both, columns.weights) + rank_logits(logits, truth)
+    expected = score_logits(*both, columns.weights) + RANK_SHARE * rank_logits(logits, truth)
     assert torch.allclose(score_batch(*both, columns), expected)
 
 

@@ -17,7 +17,7 @@ from wsiparse.models.open_model import open_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"
-_loading = threading.Lock()
+_loading = threading.RLock()  # a factory may itself load a model
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from torch.nn import functional
 class Sizes:
     """Every number of the architecture; it travels in the header of the weights."""
 
-    channels: tuple[int, ...] = (32, 64, 128, 160, 192)
+    channels: tuple[int, ...] = (24, 48, 96, 160, 192)
     """Width of each level, from 1/2 resolution downwards; their count sets the stride."""
-    blocks: tuple[int, ...] = (1, 2, 2, 2, 1)
+    blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
     """Residual blocks of each encoder level; the decoder has one a level."""
     embedding: int = 32
     """Length of the pixel and prompt embeddings."""

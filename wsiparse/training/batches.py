@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,16 @@ class BatchSource:
         absent = str(random.choice(settings.absent_prompts)) if settings.absent_prompts else invent_word(random)
         template = str(random.choice(settings.templates))
         return [*prompts, template.format(absent), template.format(invent_word(random))]
+
+
+def draw_ahead(source: BatchSource, steps: range) -> Iterator[tuple[int, Batch]]:
+    """Each step with its batch; the next is drawn by another thread while one is learned from."""
+    with ThreadPoolExecutor(1) as worker:
+        waiting = [worker.submit(source.draw, step) for step in steps[:1]]
+        for step in steps:
+            batch = waiting.pop().result()
+            waiting = [worker.submit(source.draw, later) for later in steps[steps.index(step) + 1 :][:1]]
+            yield step, batch
 
 
 def load_check(pictures: Sequence[Picture], ontology: Ontology, settings: TrainingSettings) -> Batch:

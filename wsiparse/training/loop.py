@@ -18,10 +18,12 @@ from wsiparse.models.load import choose_device, list_models
 from wsiparse.models.open_model import Header, read_weights, write_weights
 from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.ontology import Ontology, load_ontology
-from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, load_check
+from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples
 from wsiparse.training.losses import Columns, measure_dice, score_batch
 from wsiparse.training.settings import TrainingSettings, read_settings
+
+ABSENT_WEIGHT = 0.1
 
 
 def train(config_path: str | Path) -> Path:
@@ -45,10 +47,10 @@ def train(config_path: str | Path) -> Path:
     check = load_check(checked, ontology, settings) if checked else None
     columns = describe_columns(ontology)
     began = time.monotonic()
-    for step in range(first, settings.steps):
+    for step, batch in draw_ahead(source, range(first, settings.steps)):
         for group in optimizer.param_groups:
             group["lr"] = schedule_rate(step, settings)
-        loss = take_step(network, optimizer, source.draw(step), columns)
+        loss = take_step(network, optimizer, batch, columns)
         update_average(average, network, min(settings.average_decay, (1 + step) / (10 + step)))
         if (step + 1) % settings.log_every == 0:
             log_step(settings.out, step + 1, {"loss": loss, "seconds": time.monotonic() - began})
@@ -101,11 +103,11 @@ def split_decay(network: nn.Module, decay: float) -> list[dict[str, object]]:
 
 
 def describe_columns(ontology: Ontology) -> Columns:
-    """The columns of a batch: every group weighs the same, the absent prompts together like one group."""
+    """The columns of a batch: every group weighs the same, the absent prompts little, for they are easy."""
     weights = torch.from_numpy(Supervision.of(ontology).weigh_columns())
     groups = [[k for k, target in enumerate(ontology.targets) if target.group == g] for g in list_groups(ontology)]
     exclusive = tuple(tuple(group) for group in groups if len(group) > 1)
-    return Columns(torch.cat([weights, torch.full((ABSENT_COLUMNS,), 1 / ABSENT_COLUMNS)]), exclusive)
+    return Columns(torch.cat([weights, torch.full((ABSENT_COLUMNS,), ABSENT_WEIGHT)]), exclusive)
 
 
 def list_groups(ontology: Ontology) -> list[str]:
