@@ -31,6 +31,12 @@ def write_whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_partials(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder; call it while nobody else writes there."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON document for people and programs alike: indented, keys in the order given."""
     with write_whole(path) as partial:

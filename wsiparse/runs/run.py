@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import OutputError, RunError
-from wsiparse.files import read_json, write_json
+from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 
 RECORDS = ("run.json", "slides.csv", "summary.csv", "evaluation.csv", "evaluation.json", "report.html")
@@ -127,6 +127,8 @@ def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], s
         rows = _join_rows(run.rows, rows)
     else:
         _refuse_files(path)
+    if not start.shard:  # other shards may be writing
+        remove_partials(path)
     write_manifest(path / "slides.csv", rows)
     _write_first(path / "run.json", record)
     _refuse_other(run, record["fingerprint"])
@@ -142,7 +144,7 @@ def _refuse_files(path: Path) -> None:
 
 def _write_first(path: Path, record: dict[str, Any]) -> None:
     """Write run.json unless it is there; of several that write it at once, the first one's stays."""
-    mine = path.with_name(f".run-{uuid.uuid4().hex}.json")
+    mine = path.with_name(f".run.json.{uuid.uuid4().hex}.partial")
     write_json(mine, record)
     try:
         os.link(mine, path)
