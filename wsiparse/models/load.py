@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from wsiparse.errors import ModelError
+from wsiparse.models.biomedparse import Execution, open_biomedparse
 from wsiparse.models.model import Model
-from wsiparse.models.open_model import open_weights
+from wsiparse.models.open_model import is_open_weights, open_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"
@@ -25,7 +26,9 @@ class ModelSpec:
     """What to load and where to run it; hashable and picklable, so that a worker can load it for itself."""
 
     name_or_path: str = DEFAULT_MODEL
-    """A shipped name, a .safetensors file, or `package.module:factory`, called with this spec."""
+    """A shipped name, a weights file (of the open model, or of BiomedParse as published or converted), or
+    `package.module:factory`, called with this spec.
+    """
     device: str = "auto"
     """`auto` takes CUDA where there is one; else a torch device such as `cpu` or `cuda:1`."""
     batch: int = 8
@@ -60,13 +63,19 @@ def _open_model(spec: ModelSpec) -> Model:
     text = spec.name_or_path
     if text in (shipped := list_models()):
         return open_weights(shipped[text], choose_device(spec.device), spec.batch)
-    if text.endswith(".safetensors"):
-        return open_weights(text, choose_device(spec.device), spec.batch)
+    if text.endswith((".safetensors", ".pt")):
+        return _open_file(text, choose_device(spec.device), spec.batch)
     if ":" in text:
         return _import_factory(text)(spec)
     raise ModelError(
-        f"unknown model {text!r}; expected one of {', '.join(shipped)}, a .safetensors file or package.module:factory"
+        f"unknown model {text!r}; expected {', '.join(shipped)}, a .safetensors or .pt file, or package.module:factory"
     )
+
+
+def _open_file(path: str, device: torch.device, batch: int) -> Model:
+    if path.endswith(".pt") or not is_open_weights(path):
+        return open_biomedparse(path, Execution(device, batch))
+    return open_weights(path, device, batch)
 
 
 def _import_factory(text: str) -> Callable[[ModelSpec], Model]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,9 @@ def write_weights(path: str | Path, header: Header, tensors: Mapping[str, Tensor
 
 def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
     """The header and the float32 network on CPU of a weight file; ModelError where it is none of this architecture."""
-    try:
-        with safe_open(path, "pt") as file:
-            header = _parse_header(file.metadata() or {}, str(path))
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"weights {path}: {error}; expected a safetensors file written by `wsiparse train`") from error
+    with _open_file(path) as file:
+        header = _parse_header(file.metadata() or {}, str(path))
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     network = OpenNetwork(header.sizes)
     try:
         network.load_state_dict(tensors)
@@ -132,6 +130,21 @@ def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
         first = str(error).splitlines()[-1].strip()
         raise ModelError(f"weights {path}: {first}; expected the tensors its header names; train it anew") from error
     return header, network
+
+
+def is_open_weights(path: str | Path) -> bool:
+    """Whether a safetensors file holds this architecture; ModelError where it is no safetensors file."""
+    with _open_file(path) as file:
+        return FORMAT in (file.metadata() or {})
+
+
+@contextmanager
+def _open_file(path: str | Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"weights {path}: {error}; expected a safetensors file written by `wsiparse train`") from error
 
 
 def _parse_header(metadata: Mapping[str, str], path: str) -> Header:
