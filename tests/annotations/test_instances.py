@@ -86,7 +86,7 @@ def label_maps(draw: st.DrawFn) -> tuple[NDArray[np.uint8], Scores]:
     return labels, np.stack([probability, probability[::-1, ::-1]])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(label_maps(), st.sampled_from([11, 16, 37, 64]), st.booleans())
 def test_the_size_of_blocks_changes_no_byte(drawn: tuple[NDArray[np.uint8], Scores], side: int, both: bool) -> None:
     labels, scores = drawn

@@ -32,7 +32,7 @@ def measure_ids(ids: NDArray[np.int32]) -> Shapes:
     return measure_shapes(trace_objects(ids).to_shapely(), GRID)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(draw_noise())
 def test_sizes_and_places_are_those_of_scikit_image(noise: tuple[Mask, NDArray[np.uint8]]) -> None:
     ids = ndimage.label(noise[0])[0].astype(np.int32)
@@ -45,7 +45,7 @@ def test_sizes_and_places_are_those_of_scikit_image(noise: tuple[Mask, NDArray[n
     np.testing.assert_allclose(shapes.box_ratio, [prop.extent for prop in props])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(draw_noise())
 def test_the_inertia_ratio_is_that_of_moments(noise: tuple[Mask, NDArray[np.uint8]]) -> None:
     ids = ndimage.label(noise[0])[0].astype(np.int32)
