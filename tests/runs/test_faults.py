@@ -25,6 +25,7 @@ STEPS = {
     "runs.pipeline:load_block": 8,
     "runs.pipeline:predict_block": 8,
     "runs.pipeline:write_block": 8,
+    "pathlib:Path.replace": 20,  # every shard is renamed when it is whole
     "runs.finish:build_pyramid": 2,
     "runs.finish:create_labels": 3,
     "runs.finish:write_labels": 8,

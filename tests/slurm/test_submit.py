@@ -72,7 +72,7 @@ def submit(tmp_path: Path, slides: Path, capfd: pytest.CaptureFixture[str]) -> I
         print(f"--- {log.name}\n{log.read_text()[-4000:]}")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -20,6 +20,8 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
+from distributed.comm.core import CommClosedError
 
 from wsiparse.errors import InputError
 from wsiparse.models.devices import count_accelerators
@@ -42,6 +44,7 @@ from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
 ROLES = {"GPU": 1, "READ": 2}
+LOST = "the scheduler was lost; the same command continues where this one ended"
 SCHEDULER_FILE_SECONDS = 300
 """How long a scheduler that a batch system starts may take to write its file."""
 COUNT_SECONDS = 5
@@ -144,12 +147,23 @@ class ClusterEngine:
 
     def describe(self, spec: ModelSpec) -> ModelFacts:
         """The model, as a worker that can hold it sees it."""
-        facts: ModelFacts = self.client.submit(describe_model, spec, resources={"GPU": 1}, pure=False).result()
+        with _notice_loss():
+            facts: ModelFacts = self.client.submit(describe_model, spec, resources={"GPU": 1}, pure=False).result()
         return facts
 
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""
-        _Cohort(self, order, rows, listen).run()
+        with _notice_loss():
+            _Cohort(self, order, rows, listen).run()
+
+
+@contextmanager
+def _notice_loss() -> Iterator[None]:
+    """A lost scheduler shows in many ways, all of which mean the same to a person."""
+    try:
+        yield
+    except (ClosedClientError, CommClosedError, FutureCancelledError, FuturesCancelledError) as error:
+        raise ConnectionError(LOST) from error
 
 
 class _Cohort:
@@ -169,12 +183,11 @@ class _Cohort:
         """Until no row is left and nothing is in flight."""
         self._refill()
         for future in self.completed:
-            if future.cancelled():
-                continue
-            self._take(future)
-            self._refill()
+            if not future.cancelled():
+                self._take(future)
+                self._refill()
         if self.preparing or self.blocks or self.finishing:
-            raise ConnectionError("the scheduler was lost; the same command continues where this one ended")
+            raise ConnectionError(LOST)
 
     def _refill(self) -> None:
         self._count_workers()

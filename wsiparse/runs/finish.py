@@ -19,6 +19,7 @@ from wsiparse.maps.canvas import read_region
 from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, write_labels
 from wsiparse.maps.pyramid import build_pyramid
 from wsiparse.maps.recognition import recognize
+from wsiparse.maps.shards import remove_partials
 from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.run import State
@@ -67,6 +68,7 @@ def finish_slide(work: SlideWork, records: Sequence[Record]) -> dict[str, Any]:
 
     Doing it again gives the same files.
     """
+    remove_partials(Path(work.folder))
     clock = StageClock()
     for record in records:
         clock.add(record.seconds)

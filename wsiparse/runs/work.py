@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsiparse.files import remove_partials
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
 from wsiparse.models.load import ModelSpec
 from wsiparse.ontology import Target
@@ -128,7 +127,6 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
     for budget in budgets:
         refuse_unaffordable(budget, memory, free_disk(folder))
-    remove_partials(folder)
     works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
     if works:
         create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
