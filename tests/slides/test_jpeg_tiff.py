@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import MakeSlide
 from tests.drawing import mirror_cmu_1, write_slide
+from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
+from wsiparse.slides import jpeg_tiff
 from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.open import describe, open_slide
 from wsiparse.slides.openslide import OpenSlideReader
@@ -202,3 +206,58 @@ def test_other_codecs_go_to_openslide(make_slide: MakeSlide, codec: str) -> None
 
 def test_two_levels_of_one_size_go_to_openslide(make_slide: MakeSlide) -> None:
     assert read_jpeg_levels(make_slide(301, 203, downsamples=(1, 1)), [(301, 203)]) == ()
+
+
+def test_neighbours_share_the_tiles_between_them(odd_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = open_slide(odd_slide)
+    decode, decoded = imagecodecs.jpeg8_decode, []
+
+    def count(*values: Any, **options: Any) -> Any:
+        decoded.append(1)
+        return decode(*values, **options)
+
+    monkeypatch.setattr(imagecodecs, "jpeg8_decode", count)
+    reader.read_region(Region(50, 50, 224, 112), 0)  # 3 × 2 tiles, of which 1 column is inside
+    assert len(decoded) == 6
+    reader.read_region(Region(274, 50, 112, 112), 0)  # 2 × 2 tiles, of which the left column is known
+    assert len(decoded) == 8
+
+
+def test_kept_tiles_are_bounded() -> None:
+    tile = np.zeros((10, 10, 3), np.uint8)
+    cache = jpeg_tiff._TileCache(limit_bytes=3 * tile.nbytes)
+    for index in range(5):
+        cache.put((0, index), tile + index)
+        cache.get((0, 2))
+    kept = [index for index in range(5) if cache.get((0, index)) is not None]
+    assert kept == [2, 3, 4]
+    cache.clear()
+    assert cache.get((0, 2)) is None
+
+
+def test_damaged_directories_are_refused_or_read(make_slide: MakeSlide) -> None:
+    path = make_slide(301, 203, mirrored=True, tile=112)
+    data = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        starts = [page.offset for page in file.pages]
+    rng = np.random.default_rng(7)
+    for start in starts * 20:
+        damaged = bytearray(data)
+        damaged[start + int(rng.integers(0, 300))] = int(rng.integers(256))
+        path.write_bytes(damaged)
+        with contextlib.suppress(SlideError):
+            reader = open_slide(path, mpp=0.5)
+            assert reader.read_region(Region(5, 5, 50, 50), 0).shape == (50, 50, 3)
+
+
+def test_tiles_of_an_impossible_size_are_refused(make_slide: MakeSlide) -> None:
+    path = make_slide(301, 203)
+    with tifffile.TiffFile(path) as file:
+        tags = [file.pages.first.tags[name] for name in ("TileWidth", "TileLength")]
+    data = bytearray(path.read_bytes())
+    for tag in tags:
+        data[tag.offset + 12 : tag.offset + 16] = (200_000).to_bytes(4, "little")
+        data[tag.offset + 2 : tag.offset + 4] = (4).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(SlideError, match="states tiles of 200000 × 200000"):
+        open_slide(path)

@@ -87,15 +87,16 @@ class JpegTiffReader:
     def _place_tiles(self, parts: Sequence[tuple[Region, Pixels]], level: int) -> None:
         """Write parts of stored tiles to their places in the output."""
         width, height = self._levels[level].tile
+        file = self._file.get()
         for part, place in parts:
-            tile = self._find_tile(part, level)
+            tile = self._find_tile(file, part, level)
             if tile is None:
                 place[...] = self._strict.read_region(part, level)
             else:
                 x, y = part.x % width, part.y % height
                 place[...] = tile[y : y + part.height, x : x + part.width]
 
-    def _find_tile(self, part: Region, level: int) -> Pixels | None:
+    def _find_tile(self, file: _OpenFile, part: Region, level: int) -> Pixels | None:
         """The stored tile around a part, uint8 [tile, tile, 3]; None where it is damaged.
 
         A tile that is returned whole is not kept, and may be overwritten by the next one of this thread.
@@ -103,10 +104,10 @@ class JpegTiffReader:
         stored = self._levels[level]
         index = stored.index_at(part)
         if (part.width, part.height) == stored.tile:
-            return _decode_tile(self._file.get(), stored, index, _thread_buffer(stored))
+            return _decode_tile(file, stored, index, _thread_buffer(stored))
         tile = self._cache.get((level, index))
         if tile is None:
-            tile = _decode_tile(self._file.get(), stored, index, _new_buffer(stored))
+            tile = _decode_tile(file, stored, index, _new_buffer(stored))
             self._cache.put((level, index), tile)
         return tile
 

@@ -16,7 +16,7 @@ from wsiparse.slides.image import ImageReader, describe_image
 from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.openslide import OpenSlideReader, describe_openslide, detect_vendor
 from wsiparse.slides.slide import Reader, Slide
-from wsiparse.slides.tiff import check_complete, read_jpeg_levels
+from wsiparse.slides.tiff import check_directories, read_jpeg_levels
 
 OPEN_READERS = 8
 """Readers that `reader_of` keeps open in a process."""
@@ -48,7 +48,7 @@ def describe(path: str | Path, *, id: str | None = None, mpp: float | None = Non
     if vendor == "dicom" or is_dicom(file):
         return _describe_dicom(file, name, mpp)
     if vendor in _TIFF_VENDORS:
-        check_complete(file)
+        check_directories(file)
     if vendor:
         return describe_openslide(file, name, mpp)
     if file.suffix.lower() in _SLIDES_ONLY:

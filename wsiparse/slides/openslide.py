@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ class OpenSlideReader:
 
     def __init__(self, slide: Slide) -> None:
         self._slide = slide
-        self._handle = Handle(functools.partial(open_handle, slide.path))
+        self._file = Handle(functools.partial(_open_file, slide.path))
         self._unreadable = Count()
 
     @property
@@ -96,58 +97,72 @@ class OpenSlideReader:
         """RGB of a region in pixels of a level, uint8 [h, w, 3]; a level's pixel is the same whatever the region."""
         pixels = blank_pixels(region)
         inside = region.intersect(self._slide.levels[level].region)
-        for part in self._cut_exactly(inside, level):
-            self._read_part(part, level, pixels[part.shift(-region.x, -region.y).slices])
+        if inside.area:
+            for part in self._file.get().cut_exactly(inside, level):
+                self._read_part(part, level, pixels[part.shift(-region.x, -region.y).slices])
         return pixels
 
     def close(self) -> None:
         """Release the file; the next read opens it again."""
-        self._handle.drop()
-
-    def _cut_exactly(self, inside: Region, level: int) -> list[Region]:
-        """Parts whose pixels OpenSlide returns independently of the region asked for.
-
-        OpenSlide takes the corner in level-0 pixels. Where a level's downsample is no integer it then interpolates by a
-        fraction of a pixel that depends on the corner, so such levels are read from the corners of their stored tiles.
-        """
-        handle = self._handle.get()
-        if inside.area == 0:
-            return []
-        if float(handle.level_downsamples[level]).is_integer():
-            return [inside]
-        return list(cut_region(inside, _stored_cell(handle, level)))
+        self._file.drop()
 
     def _read_part(self, part: Region, level: int, out: Pixels) -> None:
         for _ in range(2):
-            handle = self._handle.get()
+            file = self._file.get()
             try:
-                return _paint(handle, part, level, out)
+                return file.paint(part, level, out)
             except openslide.OpenSlideError:
-                self._handle.drop(handle)
+                self._file.drop(file)
         return self._salvage(part, level, out)
 
     def _salvage(self, part: Region, level: int, out: Pixels) -> None:
         # A handle of its own: another thread's error would latch a shared one in the middle of a good tile.
-        handle = open_handle(self._slide.path)
-        for cell in cut_region(part, _stored_cell(handle, level)):
+        file = _open_file(self._slide.path)
+        for cell in cut_region(part, file.cells[level]):
             target = out[cell.shift(-part.x, -part.y).slices]
             try:
-                _paint(handle, cell, level, target)
+                file.paint(cell, level, target)
             except openslide.OpenSlideError as error:
                 _log.warning("%s: level %d, %s cannot be decoded: %s", self._slide.id, level, cell, error)
                 target[...] = 255
                 self._unreadable.add(cell.area)
-                handle = open_handle(self._slide.path)
+                file = _open_file(self._slide.path)
 
 
-def _paint(handle: openslide.OpenSlide, part: Region, level: int, out: Pixels) -> None:
-    """Write a part of a level into `out`, uint8 [h, w, 3], composited on white."""
-    downsample = float(handle.level_downsamples[level])
-    width, height = (1, 1) if downsample.is_integer() else _stored_cell(handle, level)
-    x, y = part.x // width * width, part.y // height * height
-    corner = (round(x * downsample), round(y * downsample))
-    image = handle.read_region(corner, level, (part.right - x, part.bottom - y))
-    out[...] = np.asarray(_lay_on_white(image))[part.y - y :, part.x - x :]
+@dataclass(frozen=True, eq=False)
+class _OpenFile:
+    """A handle with what a latched one would refuse to tell."""
+
+    handle: openslide.OpenSlide
+    downsamples: tuple[float, ...]
+    """Pixels of level 0 per pixel of each level, as OpenSlide counts them."""
+    cells: tuple[Size, ...]
+    """Size of the stored tiles of each level."""
+
+    def cut_exactly(self, inside: Region, level: int) -> list[Region]:
+        """Parts of a region of a level whose pixels OpenSlide returns independently of the region asked for.
+
+        OpenSlide takes the corner in level-0 pixels. Where a level's downsample is no integer it then interpolates by a
+        fraction of a pixel that depends on the corner, so such levels are read from the corners of their stored tiles.
+        """
+        if self.downsamples[level].is_integer():
+            return [inside]
+        return list(cut_region(inside, self.cells[level]))
+
+    def paint(self, part: Region, level: int, out: Pixels) -> None:
+        """Write a part that `cut_exactly` returned into `out`, uint8 [h, w, 3], composited on white."""
+        downsample = self.downsamples[level]
+        width, height = (1, 1) if downsample.is_integer() else self.cells[level]
+        x, y = part.x // width * width, part.y // height * height
+        corner = (round(x * downsample), round(y * downsample))
+        image = self.handle.read_region(corner, level, (part.right - x, part.bottom - y))
+        out[...] = np.asarray(_lay_on_white(image))[part.y - y :, part.x - x :]
+
+
+def _open_file(path: str) -> _OpenFile:
+    handle = open_handle(path)
+    downsamples = tuple(float(downsample) for downsample in handle.level_downsamples)
+    return _OpenFile(handle, downsamples, tuple(_stored_cell(handle, level) for level in range(len(downsamples))))
 
 
 def _lay_on_white(image: Image.Image) -> Image.Image:

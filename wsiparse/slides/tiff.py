@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,15 @@ _CODECS = {
     34712: "jpeg2000",
 }
 _JPEG = 7
+# What tifffile meets in damaged directories: values of other types, lengths and meanings than the format has.
+_DAMAGE = (
+    *(tifffile.TiffFileError, struct.error, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, OSError),
+)
 _COLORSPACES = {2: "RGB", 6: "YCBCR"}
+
+MAX_TILE_PIXELS = 1 << 26
+"""Stored tiles have 128 to 4096 pixels a side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +65,25 @@ class TiledLevel:
 
 def read_codec(path: Path) -> str:
     """Compression of a TIFF's first directory; empty where the file is no TIFF."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            codec = int(file.pages[0].compression)
-    except (tifffile.TiffFileError, ValueError, IndexError):
-        return ""
-    return _CODECS.get(codec, f"tiff-{codec}")
+    with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
+        codec = int(file.pages[0].compression)
+        return _CODECS.get(codec, f"tiff-{codec}")
+    return ""
 
 
-def check_complete(path: Path) -> None:
-    """Raise SlideError where tiles of a TIFF lie beyond the file's end."""
+def check_directories(path: Path) -> None:
+    """Raise SlideError where tiles of a TIFF lie beyond the file's end, or are of a size that no writer makes.
+
+    OpenSlide believes every size and ends the process where it cannot have the memory. What tifffile cannot read is
+    left to OpenSlide.
+    """
     length = path.stat().st_size
-    with tifffile.TiffFile(path) as file:
-        for page in file.pages:
+    with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
+        for page in _list_pages(file):
+            if page.tilewidth * page.tilelength > MAX_TILE_PIXELS:
+                raise SlideError(
+                    f"{path}: damaged, it states tiles of {page.tilewidth} × {page.tilelength} pixels; copy it again"
+                )
             ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
             if ends.size and ends.max() > length:
                 raise SlideError(
@@ -77,13 +93,18 @@ def check_complete(path: Path) -> None:
 
 def read_jpeg_levels(path: Path, sizes: Sequence[Size]) -> tuple[TiledLevel, ...]:
     """The tiled JPEG levels of these sizes; empty where any of them is stored in another way."""
-    with tifffile.TiffFile(path) as file:
-        pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+    with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
+        pages = [page for page in _list_pages(file) if page.is_tiled]
         found = [[page for page in pages if (page.imagewidth, page.imagelength) == size] for size in sizes]
         # Two directories of one size cannot be told apart; a missing tile is for OpenSlide to make up.
         if not all(len(fitting) == 1 and _is_plain_jpeg(fitting[0]) for fitting in found):
             return ()
         return tuple(_tiled_level(fitting[0]) for fitting in found)
+    return ()
+
+
+def _list_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    return [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
 
 
 def _is_plain_jpeg(page: tifffile.TiffPage) -> bool:
