@@ -142,7 +142,7 @@ def measure_forward() -> list[Row]:
         start = time.perf_counter()
         model = open_biomedparse(path)
         loaded = time.perf_counter()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = read_peak_gb()
         probabilities = model.predict(invent_tiles(1), invent_targets(2))
         return [
             {
@@ -150,11 +150,16 @@ def measure_forward() -> list[Row]:
                 "threads": torch.get_num_threads(),
                 "load_seconds": loaded - start,
                 "forward_seconds": time.perf_counter() - loaded,
-                "peak_gb_before": before / 1e6,
-                "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+                "peak_gb_before": before,
+                "peak_gb": read_peak_gb(),
                 "mean_probability": float(probabilities.mean()) / 255,
             }
         ]
+
+
+def read_peak_gb() -> float:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def measure_gpu(peak_tflops: float | None) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,9 +18,10 @@ from wsiparse.models.tokenizer import load_tokenizer
 
 STRIDE = 32
 """Images are padded to a multiple of this."""
-MEAN = (123.675, 116.28, 103.53)
-DEVIATION = (58.395, 57.12, 57.375)
-"""Red, green and blue of the images that the backbone was trained on, 0..255."""
+MEAN, DEVIATION = (
+    np.array(color, np.float32).tolist() for color in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+)
+"""Red, green and blue of the images that the backbone was trained on, 0..255, as float32 holds them."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Network(nn.Module):
         return self.mask_decoder.logit_scale.device
 
     def _normalize(self, pixels: Tensor) -> Tensor:
-        mean, deviation = (torch.tensor(color, device=pixels.device) for color in (MEAN, DEVIATION))
-        image = ((pixels.to(self.mask_decoder.logit_scale.dtype) - mean) / deviation).permute(0, 3, 1, 2)
+        colors = zip(pixels.to(self.mask_decoder.logit_scale.dtype).unbind(3), MEAN, DEVIATION, strict=True)
+        image = torch.stack([(color - mean) / deviation for color, mean, deviation in colors], 1)
         height, width = image.shape[-2:]
         return functional.pad(image, (0, -width % STRIDE, 0, -height % STRIDE))
 
