@@ -35,7 +35,7 @@ from wsiparse.slides.slide import Pixels
 from wsiparse.slides.tiff import TiledLevel, read_jpeg_levels
 
 SIDE = 8192
-TURNS = 7
+TURNS = 5
 REGIONS = 9
 Read = Callable[[Region], object]
 
