@@ -1,6 +1,6 @@
 """How well the shipped weights find what they claim to: Dice on images they never learned from.
 
-    WSIPARSE_SHARED_DATA=/path/to/data python benchmarks/model_quality.py [WEIGHTS.safetensors]
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.model_quality [WEIGHTS.safetensors]
 
 Prints tables and writes benchmarks/results/model_quality.json. EBHI-Seg and DSB2018 are measured on the cases kept
 apart in configs/train/open-1-split.csv, GlaS and MoNuSeg (other laboratories, never trained on) at several mpp.
@@ -12,16 +12,21 @@ import dataclasses
 import json
 import os
 import sys
+import time
+import timeit
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
+from wsiparse.models.open_model import read_weights
+from wsiparse.models.open_network import count_macs
 from wsiparse.ontology import Ontology, Target
 from wsiparse.training.dataset import Example, load_picture, read_examples
 
@@ -151,6 +156,23 @@ def measure_model(model: Model, data: Path) -> dict[str, Table]:
     }
 
 
+def measure_cost(model: Model, path: Path) -> Table:
+    """What one tile asks of one CPU core, the median of five runs with all targets, and the size of the network."""
+    _, network = read_weights(path)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, model.tile, model.tile, 3), np.uint8)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = timeit.repeat(lambda: model.predict(pixels, model.targets), timer=time.process_time, number=1, repeat=6)
+    torch.set_num_threads(threads)
+    row = {
+        "parameters (million)": sum(p.numel() for p in network.parameters()) / 1e6,
+        "GMAC": count_macs(network.eval(), model.tile) / 1e9,
+        "CPU seconds": float(np.median(seconds[1:])),
+        "MB": model.tile_bytes / 1e6,
+    }
+    return {f"{model.tile} px": row}
+
+
 def print_tables(tables: dict[str, Table]) -> None:
     """Tables for people, in Markdown."""
     for title, rows in tables.items():
@@ -169,6 +191,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ModelSpec().name_or_path
     model = load_model(ModelSpec(name, device="cpu"))
     tables = measure_model(model, Path(os.environ["WSIPARSE_SHARED_DATA"]))
+    tables["cost of a tile"] = measure_cost(model, list_models().get(name, Path(name)))
     print(f"{model.name}, digest {model.digest[:16]}")
     print_tables(tables)
     if len(sys.argv) == 1:
