@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 SLIDE_SUFFIXES = frozenset(
-    ".svs .tif .tiff .ndpi .mrxs .scn .vms .vmu .bif .svslide .dcm .png .jpg .jpeg .webp".split(),
+    {
+        *(".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm"),
+        *(".png", ".jpg", ".jpeg", ".webp"),
+    }
 )
 """Endings of slides and plain images; inside a file its bytes decide, not its name."""
 
