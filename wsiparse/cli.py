@@ -199,15 +199,18 @@ def _info(options: argparse.Namespace) -> int:
 def _add_status(commands: Any) -> None:
     status = commands.add_parser("status", help="which slides of a run are done, left or failed, and why")
     status.add_argument("output", type=Path)
-    status.add_argument("--json", action="store_true", help="for programs")
+    shown = status.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="for programs")
+    shown.add_argument("--watch", action="store_true", help="until nothing is left to do")
     status.set_defaults(command=_status)
 
 
 def _status(options: argparse.Namespace) -> int:
     from wsiparse.runs.run import open_run
-    from wsiparse.views.tables import show_status
+    from wsiparse.views.status import show_status, watch_status
 
-    failed = show_status(console, open_run(options.output), options.json)
+    run = open_run(options.output)
+    failed = watch_status(console, run) if options.watch else show_status(console, run, options.json)
     return SOME_FAILED if failed else OK
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
 from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
 from distributed.comm.core import CommClosedError
 
@@ -166,6 +166,17 @@ def _notice_loss() -> Iterator[None]:
         raise ConnectionError(LOST) from error
 
 
+def _name_loss(error: BaseException) -> BaseException:
+    """What Dask says of a task whose workers died one after another, in our words."""
+    if not isinstance(error, KilledWorker):
+        return error
+    step, last = str(error.task).partition("-")[0], error.last_worker.address
+    return ChildProcessError(
+        f"{error.allowed_failures + 1} workers died one after another at {step}, the last {last}; see their logs, and "
+        "lower block_tiles or window where memory ran out"
+    )
+
+
 class _Cohort:
     """The client's loop: keep the window full, take what completes, never hold a pixel."""
 
@@ -271,6 +282,6 @@ class _Cohort:
         self.slides = [other for other in self.slides if other is not slide]
 
     def _fail(self, future: Future[Any], row: ManifestRow) -> None:
-        error, trace = future.exception(), "".join(traceback.format_tb(future.traceback()))
+        error, trace = _name_loss(future.exception()), "".join(traceback.format_tb(future.traceback()))
         record_failure(self.order.folder(row), error, f"{trace}{type(error).__name__}: {error}\n")
         self.listen("failed", row.id, None)

@@ -22,6 +22,7 @@ from wsiparse.maps.recognition import recognize
 from wsiparse.maps.shards import remove_partials
 from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock
+from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import State
 from wsiparse.runs.work import PassWork, SlideWork
 from wsiparse.tiles.plan import Block
@@ -63,6 +64,7 @@ class Tally:
         return self.weighted / self.area_um2 if self.area_um2 else None
 
 
+@retry_passing
 def finish_slide(work: SlideWork, records: Sequence[Record]) -> dict[str, Any]:
     """Turn a slide's finished canvases into its results; the summary is written last and says that all is there.
 

@@ -186,11 +186,19 @@ def _touched(path: Path) -> float:
 
 
 def _seconds_untouched(path: Path) -> float:
-    clock = path.with_name(f".{uuid.uuid4().hex}")
-    clock.touch()
+    return _now(path.parent) - _touched(path)
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock of the file system; by this machine's where the folder may only be read."""
+    clock = folder / f".{uuid.uuid4().hex}"
+    try:
+        clock.touch()
+    except OSError:
+        return time.time()
     now = clock.stat().st_mtime
     clock.unlink()
-    return now - _touched(path)
+    return now
 
 
 def _touch_until(path: Path, stop: threading.Event) -> None:

@@ -23,6 +23,7 @@ from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import choose_targets
 from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
 from wsiparse.runs.run import CONTINUE, Run, Start, fingerprint_run, start_run
+from wsiparse.runs.summary import write_summary
 from wsiparse.runs.work import Order
 
 LIBRARIES = ("dask", "distributed", "imagecodecs", "numpy", "openslide-python", "rasterio", "shapely", "torch", "zarr")
@@ -65,6 +66,7 @@ def parse_run(
             for row in left:
                 (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
             engine.parse_cohort(order, left, listen)
+            write_summary(run)
     return run
 
 

@@ -24,6 +24,7 @@ from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.finish import finish_slide
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.work import BlockWork, Order, prepare_slide
 from wsiparse.slides.open import reader_of
 from wsiparse.tiles.reading import TileBatch, read_block
@@ -77,6 +78,7 @@ def describe_model(spec: ModelSpec) -> ModelFacts:
     return ModelFacts(model.name, model.digest, tuple(model.targets), model.tile, model.tile_bytes)
 
 
+@retry_passing
 def load_block(work: BlockWork) -> Loaded:
     """Read a block's tiles; work for a processor."""
     clock = StageClock()
@@ -94,6 +96,7 @@ def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
     return Predicted(tiles, loaded.batch.unreadable_pixels, clock.seconds)
 
 
+@retry_passing
 def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
     """Stitch a block and write its shard; from then on it is done."""
     clock = StageClock()
@@ -146,8 +149,8 @@ def record_failure(folder: Path, error: BaseException, trace: str) -> None:
 
 
 def name_reason(error: BaseException) -> str:
-    """The reason code of an error: its own, or `out_of_memory`, `io_error` or `bug`."""
+    """The reason code of an error: its own, or `out_of_memory`, `worker_lost`, `io_error` or `bug`."""
     if isinstance(error, WsiparseError):
         return error.reason
-    kinds = {MemoryError: "out_of_memory", OSError: "io_error"}
+    kinds = {MemoryError: "out_of_memory", ChildProcessError: "worker_lost", OSError: "io_error"}
     return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "bug")

@@ -13,6 +13,7 @@ from wsiparse.runs.config import RunConfig
 from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, group_passes
+from wsiparse.runs.retry import retry_passing
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Slide
 from wsiparse.slides.thumbnail import read_thumbnail
@@ -120,6 +121,7 @@ def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
     return project_budget(plan, len(part.targets), order.tile_bytes, order.config.window)
 
 
+@retry_passing
 def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     """Plan a slide, refuse what cannot fit, and make its canvases or take up those that are there."""
     planned, folder = plan_slide(order, row), order.folder(row)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -53,25 +51,6 @@ def _add_slide(table: Table, run: Run, slide_id: str, state: State) -> None:
         probability = "" if entry["mean_probability"] is None else f"{entry['mean_probability']:.2f}"
         cells = (entry["target"], str(entry["objects"]), f"{entry['area_um2'] / 1e6:.4f}", probability)
         table.add_row(slide_id if n == 0 else "", state if n == 0 else "", *cells, seconds if n == 0 else "")
-
-
-def show_status(console: Console, run: Run, as_json: bool) -> int:
-    """The state of every slide of a run, from its files alone; returns how many failed."""
-    states = {row.id: run.state(row.id) for row in run.rows}
-    reasons = {name: run.failure(name) for name, state in states.items() if state is State.FAILED}
-    if as_json:
-        slides = {name: {"state": state, **_reason(reasons.get(name))} for name, state in states.items()}
-        console.print_json(json.dumps(slides))
-        return len(reasons)
-    counts = {state: sum(found is state for found in states.values()) for state in State}
-    console.print(", ".join(f"{count} {state}" for state, count in counts.items()))
-    for name, failure in reasons.items():
-        console.print(f"failed {name} ({failure['reason']}): {failure['message']}", style="red")
-    return len(reasons)
-
-
-def _reason(failure: dict[str, Any] | None) -> dict[str, str]:
-    return {key: failure[key] for key in ("reason", "message")} if failure else {}
 
 
 def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> None:

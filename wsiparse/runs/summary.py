@@ -1,0 +1,42 @@
+"""summary.csv: what a run found, one row a slide and target, for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from wsiparse.files import write_whole
+from wsiparse.runs.run import Run, State
+
+COLUMNS = ("slide", "state", "reason", "target", "objects", "area_um2", "mean_probability", "mpp", "tissue_share")
+
+
+def write_summary(run: Run) -> None:
+    """Write summary.csv from the files of the slides; slides that are not done have one row without a target.
+
+    Shards that end at the same moment may each write it: whoever sees a slide change meanwhile writes again.
+    """
+    written: dict[str, State] = {}
+    while (states := {row.id: run.state(row.id) for row in run.rows}) != written:
+        _write_rows(run, states)
+        written = states
+
+
+def _write_rows(run: Run, states: dict[str, State]) -> None:
+    with write_whole(run.path / "summary.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for slide_id, state in states.items():
+            writer.writerows(_describe(run, slide_id, state))
+
+
+def _describe(run: Run, slide_id: str, state: State) -> Iterator[dict[str, Any]]:
+    row: dict[str, Any] = {"slide": slide_id, "state": state}
+    if state is State.FAILED:
+        yield {**row, "reason": run.failure(slide_id)["reason"]}
+    elif state is State.DONE:
+        summary = run.summary(slide_id)
+        yield from ({**row, **summary, **entry, "slide": slide_id} for entry in summary["targets"])
+    else:
+        yield row

@@ -1,0 +1,67 @@
+"""Where a run stands, from its files alone: once, again and again, or for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from wsiparse.runs.lock import read_holder
+from wsiparse.runs.run import Run, State
+
+WATCH_SECONDS = 2.0
+
+
+def describe_status(run: Run) -> dict[str, dict[str, Any]]:
+    """State of every slide by its id; reason and message of those that failed."""
+    return {row.id: {"state": run.state(row.id), **_explain(run, row.id)} for row in run.rows}
+
+
+def show_status(console: Console, run: Run, as_json: bool = False) -> int:
+    """Print where the run stands; returns how many slides failed."""
+    status = describe_status(run)
+    if as_json:
+        console.print_json(json.dumps(status))
+    else:
+        console.print(_draw_status(run, status))
+    return _count(status)[State.FAILED]
+
+
+def watch_status(console: Console, run: Run) -> int:
+    """Show where the run stands until nothing is left to do; returns how many slides failed."""
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            status = describe_status(run)
+            live.update(_draw_status(run, status), refresh=True)
+            if not _count(status)[State.PENDING]:
+                return _count(status)[State.FAILED]
+            time.sleep(WATCH_SECONDS)
+
+
+def _explain(run: Run, slide_id: str) -> dict[str, str]:
+    if run.state(slide_id) is not State.FAILED:
+        return {}
+    failure = run.failure(slide_id)
+    return {"reason": failure["reason"], "message": failure["message"]}
+
+
+def _count(status: dict[str, dict[str, Any]]) -> Counter[State]:
+    return Counter(entry["state"] for entry in status.values())
+
+
+def _draw_status(run: Run, status: dict[str, dict[str, Any]]) -> RenderableType:
+    counts, holder = _count(status), read_holder(run.path)
+    lines = [Text(", ".join(f"{counts[state]} {state}" for state in State))]
+    if holder:
+        lines.append(Text(f"running: host {holder.host}, process {holder.pid}, since {holder.since}"))
+    lines += [
+        Text(f"failed {name} ({entry['reason']}): {entry['message']}", style="red")
+        for name, entry in status.items()
+        if entry["state"] is State.FAILED
+    ]
+    return Group(*lines)
