@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from wsiparse.errors import InputError, ModelError, TargetError
-from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
 from wsiparse.training.batches import BatchSource, invent_word, word_prompt
 from wsiparse.training.dataset import load_picture, read_examples
@@ -210,3 +210,13 @@ def test_the_shipped_config_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(choose_targets(settings).targets) == 8
     assert settings.examples.exists()
     assert "CC BY 4.0" in settings.notes["data"]
+
+
+def test_the_example_of_fine_tuning_starts_from_the_shipped_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_DATA", str(ROOT / "tests/data/ebhi"))
+    settings = read_settings(ROOT / "configs/train/fine-tune.toml")
+    shipped = read_weights(list_models()["wsiparse-open-1"])[1].state_dict()
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in start_network(settings).state_dict().items())
+    assert len(choose_targets(settings).targets) == 2
