@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import time
 
 import pytest
 
 from wsiparse.errors import OutputError, SlideError
-from wsiparse.runs import retry
 from wsiparse.runs.retry import is_passing, retry_passing
 
 
@@ -19,7 +19,7 @@ def raised_from(error: Exception, cause: BaseException) -> Exception:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     return slept
 
 
