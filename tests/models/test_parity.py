@@ -181,3 +181,13 @@ def test_tiles_of_a_batch_do_not_touch_one_another(network_f64: Network) -> None
     together = network_f64.decode(network_f64.encode_images(tiles), prompts)
     alone = torch.cat([network_f64.decode(network_f64.encode_images(tile[None]), prompts) for tile in tiles])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-11)
+
+
+def test_images_and_prompts_each_compile_to_one_graph(network_f32: Network) -> None:
+    features, prompts = encode_case(network_f32, "one")
+    encode, decode = (
+        torch.compile(part, fullgraph=True, backend="aot_eager")
+        for part in (network_f32.encode_images, network_f32.decode)
+    )
+    pixels = load_golden()["image.a"][None]
+    torch.testing.assert_close(decode(encode(pixels), prompts), network_f32.decode(features, prompts))

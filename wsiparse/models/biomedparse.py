@@ -33,7 +33,7 @@ GLAND_FIELD_UM = 480.0
 CELLS = ("connective tissue cells", "inflammatory cells", "neoplastic cells", "epithelial cells")
 GLANDS = "glandular structure"
 IMAGE_BYTES = 1_000_000_000
-"""Peak of the forward pass of one image in float32; 0.7 GB were measured on CPU (benchmarks/prompts.py)."""
+"""Peak of the forward pass of one image in float32; 0.8 GB were measured on CPU (benchmarks/prompts.py)."""
 PROMPT_BYTES = 20_000_000
 """Masks of all queries at 1/8 of 1024 and what attention makes of them."""
 COLORS = ((0, 114, 178), (240, 228, 66), (213, 94, 0), (0, 158, 115))
