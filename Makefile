@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
-.PHONY: demo test check bench model clean
+.PHONY: demo test check soak bench model clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/wsiparse run tests/data/CMU-1-Small-Region.svs -o demo/cmu-1
+	$(BIN)/wsiparse run tests/data/CMU-1-Small-Region.svs -o demo/cmu-1 --targets "nuclei,glandular structure"
 	$(BIN)/wsiparse picture demo/cmu-1 demo/cmu-1.png
 	$(BIN)/wsiparse picture demo/cmu-1 demo/cmu-1-region.png --region 600,300,800,900 --side 800
 	$(BIN)/wsiparse run workflows/demo/manifest.csv -o demo/cohort
@@ -31,6 +31,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
+
+soak: $(READY)
+	WSIPARSE_SOAK=200 $(BIN)/python -m pytest -q tests/runs/test_faults.py -k soak
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
