@@ -1,0 +1,123 @@
+"""What is handed to a batch system says what was asked for, and the examples in workflows/ are what is written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from wsiparse.cli import build_parser, main
+from wsiparse.errors import InputError
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.submit import Submission, load_slurm, render_scripts, spell_settings
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = Submission(("/data/cohort.csv",), Path("/data/results"), Path("/data/slurm.toml"), {})
+PYTHON = "/opt/wsiparse/bin/python"
+EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "one-node.sh": ("run.sh", {"mode": "nodes", "nodes": 1}),
+    "many-nodes.sh": ("run.sh", {"mode": "nodes", "nodes": 4, "gpus": 2}),
+    "workers.sh": ("run.sh", {"mode": "workers"}),
+    "worker.sh": ("worker.sh", {"mode": "workers"}),
+    "array.sh": ("run.sh", {"mode": "array"}),
+}
+
+
+def example(name: str) -> str:
+    script, changes = EXAMPLES[name]
+    slurm = load_slurm(ROOT / "configs/slurm.toml").model_copy(update={"python": PYTHON, **changes})
+    return render_scripts(EXAMPLE, slurm)[script]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_are_what_is_written(name: str) -> None:
+    assert (ROOT / "workflows/slurm" / name).read_text() == example(name)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_scripts_are_bash_without_blanks_left_to_fill(name: str, tmp_path: Path) -> None:
+    (tmp_path / "s.sh").write_text(example(name))
+    subprocess.run(["bash", "-n", str(tmp_path / "s.sh")], check=True)
+    assert not re.search(r"@\w+@", example(name))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"targets": ("gland", "nucleus"), "prompts": ("glands in colon", "a -b 'c'"), "tissue": False},
+        {"model": "a b.safetensors", "block_tiles": 2, "memory_gb": 1.5, "mpp": 0.25, "overlap": 32, "window": 3},
+    ],
+)
+def test_settings_come_back_from_the_command_line_they_are_spelled_as(settings: dict[str, Any]) -> None:
+    words = shlex.split(shlex.join(spell_settings(settings)))
+    options = build_parser().parse_args(["run", "a.svs", "-o", "out", *words])
+    given = {name: getattr(options, name, None) for name in RunConfig.model_fields}
+    assert RunConfig(**{name: value for name, value in given.items() if value is not None}) == RunConfig(**settings)
+
+
+def test_a_dry_run_writes_the_script_and_hands_nothing_in(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.svs").write_text("")
+    out = tmp_path / "out dir"
+    assert main(["submit", str(tmp_path / "a.svs"), "-o", str(out), "--prompt", "two words", "--dry-run"]) == 0
+    text = (out / "submit/run.sh").read_text()
+    assert "--prompt 'two words'" in text
+    assert shlex.quote(str(out)) in text
+    assert (out / "submit/run.sh").stat().st_mode & 0o100
+    assert "written" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("[slurm]\nmode = 'boat'\n", "slurm.mode"), ("[slurm]\ngpu = 1\n", "slurm.gpu"), ("[slurm]\njobs = 0\n", "jobs")],
+)
+def test_wrong_tables_are_named(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(InputError, match=found):
+        load_slurm(tmp_path / "s.toml")
+
+
+def test_without_a_batch_system_the_script_is_left_for_a_login_node(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.svs").write_text("")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["submit", str(tmp_path / "a.svs"), "-o", str(tmp_path / "out")]) == 2
+    assert "login node" in capfd.readouterr().err
+    assert (tmp_path / "out/submit/run.sh").exists()
+
+
+@pytest.mark.parametrize("shard", ["3/3", "x/2", "1", "-1/2", "1/0"])
+def test_shards_that_cannot_be(shard: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "a.svs", "-o", "out", f"--shard={shard}"])
+    assert "expected I/N" in capfd.readouterr().err
+
+
+def commands_of(path: Path) -> Iterator[list[str]]:
+    """Arguments of wsiparse in a Kubernetes manifest."""
+    for document in yaml.safe_load_all(path.read_text()):
+        spec = document["spec"].get("template", {}).get("spec", {})
+        yield from (c["args"] for c in spec.get("containers", []) if c["command"] == ["wsiparse"])
+
+
+def test_kubernetes_jobs_give_commands_that_exist() -> None:
+    found = [words for path in (ROOT / "workflows/kubernetes").glob("*.yaml") for words in commands_of(path)]
+    assert len(found) == 2
+    for words in found:
+        build_parser().parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "7") for word in words])
+
+
+@pytest.mark.skipif(not shutil.which("snakemake"), reason="snakemake is not installed")
+def test_the_snakefile_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "cohort.csv").write_text("slide\na.svs\n")
+    command = ["snakemake", "--snakefile", ROOT / "workflows/snakemake/Snakefile", "--dry-run", "--cores", "1"]
+    command += ["--config", "manifest=cohort.csv", "output=out", "shards=3"]
+    subprocess.run([str(word) for word in command], cwd=tmp_path, check=True)
