@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_status(commands)
     _add_evaluate(commands)
+    _add_export(commands)
     _add_picture(commands)
     _add_train(commands)
     _add_models(commands)
@@ -219,16 +220,46 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("output", type=Path, help="folder of a run")
     evaluate.add_argument("--reference", type=Path, help="folder or manifest of references; else the run's manifest")
     evaluate.add_argument("--mapping", type=Path, help="TOML or JSON file: a laboratory's class names to targets")
+    evaluate.add_argument("--hd95", action="store_true", help="distances between the borders of regions too; slower")
     evaluate.set_defaults(command=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from wsiparse.evaluation.table import make_table
+    from wsiparse.evaluation.table import make_object_table, make_table
     from wsiparse.runs.evaluate import evaluate_run
     from wsiparse.runs.run import open_run
 
-    console.print(make_table(evaluate_run(open_run(options.output), options.reference, options.mapping)))
+    evaluation = evaluate_run(open_run(options.output), options.reference, options.mapping, options.hd95)
+    console.print(make_table(evaluation))
+    if objects := make_object_table(evaluation):
+        console.print("", objects, sep="\n")
     console.print(f"by slide: {options.output / 'evaluation.csv'}")
+    return OK
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="the results as other tools read them")
+    export.add_argument("output", type=Path, help="folder of a run")
+    export.add_argument(
+        "--format",
+        required=True,
+        help="geojson, qupath, ome-zarr-0.4, ome-tiff, coco, asap, csv or annotation-store (TIAToolbox)",
+    )
+    export.add_argument("--slide", help="id of one slide; else all that are done")
+    export.add_argument("--to", type=Path, help="folder to write to; else OUTPUT/export/FORMAT")
+    export.add_argument(
+        "--level", type=int, default=0, help="level of the maps to begin at; 0, the finest, unless given"
+    )
+    export.set_defaults(command=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from wsiparse.runs.export import Request, export_run
+    from wsiparse.runs.run import open_run
+
+    request = Request(options.format, options.slide, options.to, options.level)
+    for path in export_run(open_run(options.output), request):
+        console.print(f"written: {path}")
     return OK
 
 

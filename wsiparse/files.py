@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from typing import Any
 import orjson
 
 from wsiparse.errors import OutputError
+
+MARK = "wsiparse"
+"""Word in the marked file of a folder that may be replaced."""
 
 
 @contextmanager
@@ -31,10 +35,39 @@ def write_whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def write_whole_folder(path: Path, marked: str) -> Iterator[Path]:
+    """Yield a new temporary folder beside `path` and rename it there when the block ends well; else remove it.
+
+    A folder at `path` is replaced only if its file `marked` says "wsiparse". Raises OutputError where another stands
+    there, or where nothing can be written.
+    """
+    if path.exists() and not _is_marked(path / marked):
+        raise OutputError(f"{path}: holds what wsiparse did not write; remove it or choose another folder")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror}; free the disk or choose another output") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_marked(file: Path) -> bool:
+    return file.is_file() and MARK in file.read_text("utf-8", errors="replace")
+
+
 def remove_partials(folder: Path) -> None:
     """Delete what writers that were killed left in a folder; call it while nobody else writes there."""
     for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

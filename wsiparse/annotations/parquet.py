@@ -98,3 +98,20 @@ def read_parquet(path: str | Path) -> geopandas.GeoDataFrame:
         return geopandas.read_parquet(path)
     except (OSError, ValueError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: {error}; expected the annotations.parquet of a run; run it again") from error
+
+
+def stream_parquet(path: str | Path) -> Iterator[Annotation]:
+    """The annotations that `open_parquet` wrote, in their order; memory holds one row group."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield from _make_annotations(file.read_row_group(group))
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise OutputError(f"{path}: {error}; expected the annotations.parquet of a run; run it again") from error
+
+
+def _make_annotations(table: pa.Table) -> Iterator[Annotation]:
+    polygons = shapely.from_wkb(table["geometry"].to_numpy())
+    targets, areas, means = (table[name].to_pylist() for name in ("target", "area_um2", "probability"))
+    for row in zip(targets, polygons, areas, means, strict=True):
+        yield Annotation(*row)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import Canvas, write_group
 from wsiparse.maps.metadata import describe_image, list_levels
@@ -32,6 +33,14 @@ def build_pyramid(canvas: Canvas) -> None:
     levels = list_levels(canvas.grid)
     build_levels(Path(canvas.path), levels, canvas.tiling.block, pool_mean)
     write_group(Path(canvas.path), {"ome": describe_image(Path(canvas.path).name, levels, canvas.targets)})
+
+
+def choose_levels(canvas: Canvas, level: int) -> tuple[Grid, ...]:
+    """The levels of a finished canvas from `level` downwards; InputError where there is none."""
+    levels = list_levels(canvas.grid)
+    if not 0 <= level < len(levels):
+        raise InputError(f"level {level}: {canvas.path} has levels 0 to {len(levels) - 1}; choose one of them")
+    return levels[level:]
 
 
 def build_levels(path: Path, levels: Sequence[Grid], block: int, pool: Pool) -> None:

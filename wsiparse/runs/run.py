@@ -18,6 +18,8 @@ from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 
 RECORDS = ("run.json", "slides.csv", "summary.csv", "evaluation.csv", "evaluation.json", "report.html")
+EXPORTS = "export"
+"""Folder of what `wsiparse export` writes; it goes with the run it was made of."""
 BEFORE_A_RUN = (*RECORDS, "submit")
 """What may lie in a folder that holds no run yet: batch scripts, and the traces of a run killed as it began."""
 
@@ -166,6 +168,7 @@ def _make_folder(path: Path) -> None:
 def _clear(run: Run) -> None:
     for row in run.rows:
         shutil.rmtree(run.folder(row.id), ignore_errors=True)
+    shutil.rmtree(run.path / EXPORTS, ignore_errors=True)
     for name in RECORDS:
         (run.path / name).unlink(missing_ok=True)
 

@@ -1,0 +1,188 @@
+"""The results of a run in the formats of other tools."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.asap import write_asap
+from wsiparse.annotations.coco import write_coco
+from wsiparse.annotations.parquet import stream_parquet
+from wsiparse.annotations.qupath import write_qupath
+from wsiparse.annotations.store import write_store
+from wsiparse.annotations.table import write_table
+from wsiparse.errors import InputError
+from wsiparse.files import write_whole
+from wsiparse.maps.canvas import Canvas, list_canvases
+from wsiparse.maps.labels import list_labels
+from wsiparse.maps.ngff04 import export_ngff04
+from wsiparse.maps.ome_tiff import export_ome_tiff
+from wsiparse.ontology import Target
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.run import EXPORTS, Run, State
+from wsiparse.slides.open import describe
+from wsiparse.slides.slide import Slide
+
+
+@dataclass(frozen=True)
+class SlideOutput:
+    """What a run found on one slide, opened as far as a format needs it."""
+
+    run: Run
+    row: ManifestRow
+
+    @property
+    def id(self) -> str:
+        """The slide's id."""
+        return self.row.id
+
+    @cached_property
+    def slide(self) -> Slide:
+        """The slide itself, whose file must be where it was: its size and bounds stand nowhere else."""
+        return describe(self.row.slide, id=self.row.id, mpp=self.run.summary(self.row.id)["mpp"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the run wrote."""
+        return self.run.folder(self.row.id)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets of the run."""
+        return tuple(Target(**entry) for entry in self.run.record["targets"])
+
+    @property
+    def canvases(self) -> tuple[Canvas, ...]:
+        """One a pass."""
+        return list_canvases(self.folder / "parse.zarr")
+
+    def annotations(self) -> Iterator[Annotation]:
+        """All outlines, read as they are asked for."""
+        return stream_parquet(self.folder / "annotations.parquet")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be exported, and where to."""
+
+    format: str
+    """One of `FORMATS`."""
+    slide: str | None = None
+    """Id of one slide; None takes all that are done."""
+    folder: Path | None = None
+    """None stands for export/<format> in the run's folder."""
+    level: int = 0
+    """Level of the maps that becomes the finest."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where exports go, and from which level of the maps downwards."""
+
+    folder: Path
+    level: int
+
+
+Export = Callable[[Sequence[SlideOutput], Destination], Iterator[Path]]
+"""Writes the results of slides and tells each path it wrote."""
+_ExportSlide = Callable[[SlideOutput, Destination], Iterator[Path]]
+
+
+def export_run(run: Run, request: Request) -> Iterator[Path]:
+    """Write finished slides of a run as another tool reads them; yields each path when it is written.
+
+    Raises InputError where the format or level is not known or the slide not finished, SlideError where a format asks
+    for the slide's file and it is gone.
+    """
+    if request.format not in FORMATS:
+        raise InputError(f"format {request.format!r}: expected one of {', '.join(FORMATS)}")
+    outputs = _choose_slides(run, request.slide)
+    folder = request.folder or run.path / EXPORTS / request.format
+    return FORMATS[request.format](outputs, Destination(folder, request.level))
+
+
+def _choose_slides(run: Run, slide_id: str | None) -> list[SlideOutput]:
+    rows = [row for row in run.rows if slide_id in {None, row.id}]
+    if not rows:
+        raise InputError(f"{run.path}: no slide {slide_id!r}; `wsiparse status` names those of the run")
+    done = [SlideOutput(run, row) for row in rows if run.state(row.id) is State.DONE]
+    if not done:
+        raise InputError(f"{run.path}: {slide_id or 'no slide'} is not done, nothing to export; see `wsiparse status`")
+    return done
+
+
+def _export_geojson(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    path = to.folder / f"{output.id}.geojson.gz"
+    with write_whole(path) as partial:
+        shutil.copyfile(output.folder / "annotations.geojson.gz", partial)
+    yield path
+
+
+def _export_qupath(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    path = to.folder / f"{output.id}-qupath"
+    write_qupath(output.annotations(), path, output.slide, output.targets)
+    yield path
+
+
+def _export_asap(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    path = to.folder / f"{output.id}.xml"
+    write_asap(output.annotations(), path, output.targets)
+    yield path
+
+
+def _export_csv(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    path = to.folder / f"{output.id}.csv"
+    write_table(output.annotations(), path, output.slide)
+    yield path
+
+
+def _export_store(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    path = to.folder / f"{output.id}.db"
+    write_store(output.annotations(), path, output.slide)
+    yield path
+
+
+def _export_ome_zarr(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    for canvas in output.canvases:
+        path = to.folder / f"{output.id}-{Path(canvas.path).name}.ome.zarr"
+        export_ngff04(canvas, path, to.level)
+        yield path
+
+
+def _export_ome_tiff(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    for canvas in output.canvases:
+        for image in list_labels(canvas):
+            path = to.folder / f"{output.id}-{Path(canvas.path).name}-{image.path.name}.ome.tiff"
+            export_ome_tiff(image, path, to.level)
+            yield path
+
+
+def _export_coco(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Path]:
+    path = to.folder / "coco.json"
+    write_coco([(output.slide, output.annotations()) for output in outputs], path, outputs[0].targets)
+    yield path
+
+
+def _each(export: _ExportSlide) -> Export:
+    def export_all(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Path]:
+        for output in outputs:
+            yield from export(output, to)
+
+    return export_all
+
+
+FORMATS: dict[str, Export] = {
+    "geojson": _each(_export_geojson),
+    "qupath": _each(_export_qupath),
+    "ome-zarr-0.4": _each(_export_ome_zarr),
+    "ome-tiff": _each(_export_ome_tiff),
+    "coco": _export_coco,
+    "asap": _each(_export_asap),
+    "csv": _each(_export_csv),
+    "annotation-store": _each(_export_store),
+}
+"""By the name that the command line takes."""
