@@ -17,6 +17,7 @@ from torch.nn import functional
 from wsiparse.errors import ModelError
 from wsiparse.models.checkpoint import digest_weights, load_weights
 from wsiparse.models.mask_decoder import PromptEmbeddings
+from wsiparse.models.memory import fit_batch
 from wsiparse.models.meta_objects import load_meta_objects
 from wsiparse.models.model import Probabilities
 from wsiparse.models.network import PUBLISHED, Network, Sizes, build_biomedparse
@@ -100,7 +101,10 @@ class BiomedParse:
 
         A target is asked for by its prompt, word for word. Raises ModelError for pixels that are no square tiles.
         """
-        parts = [self._draw(part, self._embed_targets(targets)) for part in self._split(pixels)]
+        parts, self._batch = fit_batch(
+            lambda batch: [self._draw(part, self._embed_targets(targets)) for part in _split(pixels, batch)],
+            self._batch,
+        )
         return np.concatenate(parts)[: len(pixels)]
 
     def classify(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.float32]:
@@ -108,7 +112,10 @@ class BiomedParse:
 
         The types are `META_OBJECTS`; the last stands for no object at all.
         """
-        parts = [self._name_types(part, self._embed_targets(targets)) for part in self._split(pixels)]
+        parts, self._batch = fit_batch(
+            lambda batch: [self._name_types(part, self._embed_targets(targets)) for part in _split(pixels, batch)],
+            self._batch,
+        )
         return np.concatenate(parts)[: len(pixels)]
 
     @torch.inference_mode()
@@ -143,12 +150,6 @@ class BiomedParse:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._execution.device.type, torch.bfloat16, enabled=self._execution.bfloat16)
 
-    def _split(self, pixels: NDArray[np.uint8]) -> list[Tensor]:
-        _check_pixels(pixels)
-        missing = max(-len(pixels) % self._batch, 0 if len(pixels) else self._batch)
-        filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
-        return [torch.from_numpy(filled[start : start + self._batch]) for start in range(0, len(filled), self._batch)]
-
 
 def open_biomedparse(
     path: str | Path, execution: Execution = EAGER, tile: int = 256, sizes: Sizes = PUBLISHED
@@ -165,6 +166,13 @@ def open_biomedparse(
 
 def _compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return torch.compile(function, mode=mode) if mode else function
+
+
+def _split(pixels: NDArray[np.uint8], batch: int) -> list[Tensor]:
+    _check_pixels(pixels)
+    missing = max(-len(pixels) % batch, 0 if len(pixels) else batch)
+    filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
+    return [torch.from_numpy(filled[start : start + batch]) for start in range(0, len(filled), batch)]
 
 
 def _check_pixels(pixels: NDArray[np.uint8]) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wsiparse.errors import ModelError
+from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities
 from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts, place_network
 from wsiparse.models.prompts import tokenize_prompt
@@ -71,7 +72,9 @@ class OpenModel:
         self._check_pixels(pixels)
         with torch.inference_mode():
             prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
-            parts = [self._predict_batch(part, prompts) for part in _split_tiles(pixels, self._batch)]
+            parts, self._batch = fit_batch(
+                lambda batch: [self._predict_batch(part, prompts) for part in _split_tiles(pixels, batch)], self._batch
+            )
         return np.concatenate(parts)[: len(pixels)]
 
     def _predict_batch(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
