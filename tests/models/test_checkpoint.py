@@ -18,7 +18,6 @@ from wsiparse.models.checkpoint import (
     check_tensors,
     convert_weights,
     digest_weights,
-    holds_biomedparse,
     load_weights,
     read_weights,
     rename_official,
@@ -105,16 +104,6 @@ def test_a_converted_file_holds_the_used_tensors_and_loads_alike(tmp_path: Path)
         assert file.metadata() == {"format": "biomedparse-v1"}
     ours, theirs = (load_reduced(tmp_path / name, torch.float32).state_dict() for name in ("w.pt", "w.safetensors"))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_files_of_biomedparse_are_told_from_others(tmp_path: Path, reduced_weights: Path) -> None:
-    save_file({"image.stem.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    assert holds_biomedparse(reduced_weights)
-    assert holds_biomedparse("biomedparse_v1.pt")
-    assert not holds_biomedparse(tmp_path / "other.safetensors")
-    assert not holds_biomedparse("slide.svs")
-    with pytest.raises(ModelError, match="expected a safetensors file"):
-        holds_biomedparse(tmp_path / "none.safetensors")
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -68,18 +68,6 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(UNUSED)}
-
-
-def holds_biomedparse(path: str | Path) -> bool:
-    """True where a file holds BiomedParse: a `.pt` file, or safetensors with its names; no tensor is read."""
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        return path.suffix == ".pt"
-    try:
-        with safe_open(path, "pt") as file:
-            return any(name.startswith(_PREDICTOR) for name in file.keys())  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"weights {path}: {error}; expected a safetensors file") from error
 
 
 def convert_weights(source: str | Path, target: str | Path) -> None:
