@@ -225,14 +225,13 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from wsiparse.evaluation.table import make_object_table, make_table
+    from wsiparse.evaluation.table import make_tables
     from wsiparse.runs.evaluate import evaluate_run
     from wsiparse.runs.run import open_run
 
     evaluation = evaluate_run(open_run(options.output), options.reference, options.mapping, options.hd95)
-    console.print(make_table(evaluation))
-    if objects := make_object_table(evaluation):
-        console.print("", objects, sep="\n")
+    for table in make_tables(evaluation):
+        console.print(table, "")
     console.print(f"by slide: {options.output / 'evaluation.csv'}")
     return OK
 

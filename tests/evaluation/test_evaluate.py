@@ -65,7 +65,7 @@ def test_counts_are_those_of_a_person_going_from_pixel_to_pixel() -> None:
     labels, hole, frame = draw_labels(), box(60, 60, 120, 130), box(40, 20, 380, 280)
     reference = of(("gland", TRIANGLE), ("Ignore*", hole), ("Region*", frame))
     compared = centres_inside(frame, GRID, SLIDE) & ~centres_inside(hole, GRID, SLIDE)
-    scores = evaluate_slide("s1", predict(labels, 64), reference)
+    scores = evaluate_slide("s1", predict(labels, 64), reference).scores
     drawn = centres_inside(TRIANGLE, GRID, SLIDE)
     nothing = np.zeros_like(drawn)
     assert scores[0] == Score("s1", "gland", *count(labels, 1, drawn, compared))
@@ -78,27 +78,31 @@ def test_counts_are_those_of_a_person_going_from_pixel_to_pixel() -> None:
 def test_splitting_a_slide_into_blocks_changes_nothing(side: int, seed: int) -> None:
     labels = draw_labels(seed)
     reference = of(("gland", TRIANGLE), ("tumour", box(7.5, 100.5, 399, 220)), ("Ignore*", box(0, 0, 50, 50)))
-    assert evaluate_slide("s1", predict(labels, side), reference) == evaluate_slide("s1", predict(labels), reference)
+    one, other = (evaluate_slide("s1", predict(labels, n), reference) for n in (side, 1000))
+    assert one.scores == other.scores
+    assert one.confusion is not None
+    assert other.confusion is not None
+    assert np.array_equal(one.confusion.pixels, other.confusion.pixels)
 
 
 def test_a_perfect_prediction_has_dice_one_and_its_complement_none() -> None:
     drawn = centres_inside(TRIANGLE, GRID, SLIDE)
-    perfect = evaluate_slide("s1", predict(drawn.astype(np.uint8)), of(("gland", TRIANGLE)))[0]
-    opposite = evaluate_slide("s1", predict((~drawn).astype(np.uint8)), of(("gland", TRIANGLE)))[0]
+    perfect = evaluate_slide("s1", predict(drawn.astype(np.uint8)), of(("gland", TRIANGLE))).scores[0]
+    opposite = evaluate_slide("s1", predict((~drawn).astype(np.uint8)), of(("gland", TRIANGLE))).scores[0]
     assert (perfect.dice, perfect.iou) == (1, 1)
     assert (opposite.dice, opposite.iou) == (0, 0)
 
 
 def test_a_target_without_outline_is_judged_as_absent(tmp_path: Path) -> None:
     reference = read_outlines(write_features(tmp_path / "s1.geojson", []), SLIDE, NAMES)
-    score = evaluate_slide("s1", predict(np.ones((150, 200), np.uint8)), reference)[0]
+    score = evaluate_slide("s1", predict(np.ones((150, 200), np.uint8)), reference).scores[0]
     assert score == Score("s1", "gland", 0, 150 * 200, 0)
     assert (score.dice, score.precision) == (0, 0)
 
 
 def test_a_target_that_no_mask_names_is_not_judged() -> None:
     reference = MaskReference(np.ones((300, 400), np.uint8), {1: "tumour"}, SLIDE.grid)
-    scores = evaluate_slide("s1", predict(np.full((150, 200), 2, np.uint8)), reference)
+    scores = evaluate_slide("s1", predict(np.full((150, 200), 2, np.uint8)), reference).scores
     assert scores == [Score("s1", "tumour", 30_000, 30_000, 30_000)]
 
 
@@ -118,6 +122,6 @@ def test_the_label_map_of_a_run_is_read_block_by_block_and_unwritten_blocks_are_
     assert sum(region.area for region in regions) == 200 * 150
     assert {(region.width, region.height) for region in regions} == {(96, 96), (8, 96), (96, 54), (8, 54)}
     reference = of(("tumour", box(200, 0, 300, 300)))
-    gland, tumour = evaluate_slide("s1", open_prediction(image), reference)
+    gland, tumour = evaluate_slide("s1", open_prediction(image), reference).scores
     assert tumour == Score("s1", "tumour", 50 * 96, 96 * 96, 50 * 150)
     assert gland == Score("s1", "gland", 0, 0, 0)

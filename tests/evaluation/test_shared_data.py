@@ -48,7 +48,9 @@ def test_a_gland_mask_against_itself_is_perfect_at_its_scale(shared_data: Path) 
     slide = slide_of(image, 0.62)
     reference = read_mask(mask, slide, 0.62, NAMES)
     labels = reference.draw("gland", slide.grid.region, slide.grid).astype(np.uint8)
-    (score,) = evaluate_slide(image.stem, Prediction(slide.grid, (GLAND,), strips(labels, slide.grid)), reference)
+    (score,) = evaluate_slide(
+        image.stem, Prediction(slide.grid, (GLAND,), strips(labels, slide.grid)), reference
+    ).scores
     assert score.dice == 1
     assert score.reference == np.count_nonzero(load(mask, "L")) > 10_000
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from rasterio.features import rasterize
 
 import wsiparse
 from tests.conftest import MakeSlide
@@ -15,7 +17,12 @@ from wsiparse.cli import main
 from wsiparse.errors import InputError
 from wsiparse.runs.evaluate import evaluate_run
 
-TONE = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial", "targets": ("dark", "light")}
+TONE: dict[str, Any] = {
+    "model": "tests.tiny:build_tone",
+    "tissue": False,
+    "cluster": "serial",
+    "targets": ("dark", "light"),
+}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -28,7 +35,7 @@ def test_a_mask_made_from_the_prediction_scores_one(make_slide: MakeSlide, tmp_p
     dark = np.asarray(results.probability("dark")) >= 153
     (tmp_path / "ref").mkdir()
     Image.fromarray(dark).convert("L").save(tmp_path / "ref/drawn__dark.png")
-    scores = evaluate_run(results.run, tmp_path / "ref")
+    scores = evaluate_run(results.run, tmp_path / "ref").scores
     assert [(score.target, score.dice) for score in scores] == [("dark", 1.0)]
 
 
@@ -37,7 +44,7 @@ def test_own_outlines_read_back_score_almost_one(make_slide: MakeSlide, tmp_path
     outlines = (tmp_path / "out/drawn/annotations.geojson.gz").read_bytes()
     (tmp_path / "ref").mkdir()
     (tmp_path / "ref/drawn.geojson.gz").write_bytes(outlines)
-    scores = {score.target: score.dice for score in evaluate_run(results.run, tmp_path / "ref")}
+    scores = {score.target: score.dice for score in evaluate_run(results.run, tmp_path / "ref").scores}
     assert scores == {"dark": 1.0, "light": 1.0}
 
 
@@ -74,7 +81,7 @@ def test_a_slide_taken_for_empty_is_scored_as_having_found_nothing(make_slide: M
     results = wsiparse.run(white, tmp_path / "out", model="tests.tiny:build_tone", cluster="serial")
     (tmp_path / "ref").mkdir()
     Image.fromarray(np.full((400, 600), 255, np.uint8)).save(tmp_path / "ref/drawn__dark.png")
-    scores = evaluate_run(results.run, tmp_path / "ref")
+    scores = evaluate_run(results.run, tmp_path / "ref").scores
     assert [(score.dice, score.predicted, score.reference) for score in scores] == [(0.0, 0, 240_000)]
 
 
@@ -82,3 +89,45 @@ def test_no_reference_at_all_is_refused(make_slide: MakeSlide, tmp_path: Path) -
     results = wsiparse.run(make_slide(301, 203), tmp_path / "out", **TONE)
     with pytest.raises(InputError, match="--reference"):
         evaluate_run(results.run)
+
+
+def test_numbered_objects_distances_and_calibration_are_measured_on_request_and_pooled(
+    make_slide: MakeSlide, tmp_path: Path
+) -> None:
+    settings = {**TONE, "targets": ("dark", "light", "red"), "simplify": 0.0}
+    results = wsiparse.run(make_slide(501, 403), tmp_path / "out", **settings)
+    objects = results.annotations()
+    red = objects[objects.target == "red"].geometry
+    numbers = rasterize([(shape, n) for n, shape in enumerate(red, start=1)], (403, 501), dtype="uint16")
+    (tmp_path / "ref").mkdir()
+    Image.fromarray(np.asarray(results.probability("dark")) >= 153).convert("L").save(tmp_path / "ref/drawn__dark.png")
+    Image.fromarray(numbers).save(tmp_path / "red.png")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("id,slide,reference,reference_target,reference_instances\ndrawn,drawn.svs,red.png,red,yes\n")
+    (score,) = evaluate_run(results.run, manifest).measures
+    assert score.objects is not None
+    assert score.objects.predicted == len(red) > 0
+    assert score.objects.panoptic_quality > 0.9
+    assert np.isnan(score.hd95_um)  # of objects it says nothing
+    (dark,) = evaluate_run(results.run, tmp_path / "ref", hd95=True).measures
+    assert (dark.score.dice, dark.hd95_um, dark.objects) == (1.0, 0.0, None)
+    assert dark.calibration is not None
+    assert dark.calibration.pixels.sum() == 501 * 403
+    assert dark.calibration.hits[:153].sum() == 0
+
+
+def test_a_slide_taken_for_empty_has_missed_every_object_and_was_sure_of_it(
+    make_slide: MakeSlide, tmp_path: Path
+) -> None:
+    white = make_slide(600, 400, pixels=np.full((400, 600, 3), 244, np.uint8))
+    results = wsiparse.run(white, tmp_path / "out", model="tests.tiny:build_tone", cluster="serial")
+    numbers = np.zeros((400, 600), np.uint16)
+    numbers[100:200, 100:300] = 1
+    numbers[200:300, 100:300] = 2
+    Image.fromarray(numbers).save(tmp_path / "red.png")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("id,slide,reference,reference_target,reference_instances\ndrawn,drawn.svs,red.png,red,yes\n")
+    (red,) = evaluate_run(results.run, manifest, hd95=True).measures
+    assert red.objects is not None
+    assert (red.objects.predicted, red.objects.reference, red.objects.panoptic_quality) == (0, 2, 0)
+    assert red.calibration_error == pytest.approx(1 / 6)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.errors import ReferenceFileError
+from wsiparse.evaluation.calibration import Calibration, count_calibration
+from wsiparse.evaluation.confusion import Confusion, DrawnCodes
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.scores import Score
 from wsiparse.geometry import Grid, Region
+from wsiparse.maps.canvas import read_region
 from wsiparse.maps.labels import LabelImage, read_labels
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Target
+from wsiparse.slides.levels import cut_region
+
+ReadProbabilities = Callable[[Region], NDArray[np.uint8]]
+"""Probabilities [targets, h, w] of a region, p = value / 255."""
 
 
 @dataclass(frozen=True)
@@ -26,35 +33,92 @@ class Prediction:
     """The n-th has code n + 1."""
     regions: Iterable[tuple[Region, Labels]]
     """Codes [h, w] of each region; read once."""
+    read_probabilities: ReadProbabilities | None = None
+    """None where only the labels are known."""
+
+
+@dataclass(frozen=True)
+class GroupEvaluation:
+    """What the pixels of one group on one slide say."""
+
+    scores: list[Score]
+    """One each target that the reference covers."""
+    calibrations: list[Calibration]
+    """In the order of the scores; empty where the probabilities are not known."""
+    confusion: Confusion | None
+    """None where the reference does not cover all targets of the group, or the group has one alone."""
 
 
 def open_prediction(image: LabelImage) -> Prediction:
     """The label map of a run, read a block at a time; what was not written is predicted to be nothing."""
-    return Prediction(image.canvas.grid, image.targets, _read_regions(image))
+    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
+
+    def read(region: Region) -> NDArray[np.uint8]:
+        return read_region(image.canvas, region)[channels]
+
+    return Prediction(image.canvas.grid, image.targets, _read_regions(image), read)
 
 
-def evaluate_slide(slide: str, prediction: Prediction, reference: Reference) -> list[Score]:
-    """Scores of the targets that the reference covers, at the scale of the prediction.
+def evaluate_slide(slide: str, prediction: Prediction, reference: Reference) -> GroupEvaluation:
+    """Compare the targets that the reference covers, at the scale of the prediction.
 
     Raises ReferenceFileError where ignored annotations leave nothing to compare.
     """
-    judged = [(code, t.name) for code, t in enumerate(prediction.targets, start=1) if reference.covers(t.name)]
-    counts = np.zeros((len(judged), 3), np.int64)  # both, predicted, reference of each target
-    ignored = 0
+    sums = _Sums(prediction, reference)
     for region, labels in prediction.regions:
-        compared = ~reference.draw_ignored(region, prediction.grid)  # [h, w]
-        ignored += region.area - int(np.count_nonzero(compared))
-        codes = np.where(compared, labels, 0)
-        for row, (code, name) in enumerate(judged):
-            drawn = reference.draw(name, region, prediction.grid) & compared
-            counts[row] += _count(codes == code, drawn)
-    if judged and ignored == prediction.grid.region.area:
+        sums.add(region, labels)
+    if sums.judged and sums.ignored == prediction.grid.region.area:
         raise ReferenceFileError(
-            f"{slide}: the reference ignores all {ignored} pixels; expected annotations that leave some to compare: "
-            "give the unclassified ones a class, or draw the Region* on the slide"
+            f"{slide}: the reference ignores all {sums.ignored} pixels; expected annotations that leave some to "
+            "compare: give the unclassified ones a class, or draw the Region* on the slide"
         )
-    rows = zip(judged, counts.tolist(), strict=True)
-    return [Score(slide, name, both, predicted, drawn, ignored) for (_, name), (both, predicted, drawn) in rows]
+    return sums.conclude(slide)
+
+
+class _Sums:
+    """Counts over the regions of a slide."""
+
+    def __init__(self, prediction: Prediction, reference: Reference) -> None:
+        targets = enumerate(prediction.targets, start=1)
+        self.judged = [(code, target.name) for code, target in targets if reference.covers(target.name)]
+        self.ignored = 0
+        self._prediction, self._reference = prediction, reference
+        self._counts = np.zeros((len(self.judged), 3), np.int64)  # both, predicted, reference of each target
+        self._histograms = np.zeros((len(self.judged), 2, 256), np.int64)
+        size = len(prediction.targets) + 1
+        self._pairs = np.zeros((size, size), np.int64)
+
+    def add(self, region: Region, labels: Labels) -> None:
+        compared = ~self._reference.draw_ignored(region, self._prediction.grid)  # [h, w]
+        self.ignored += region.area - int(np.count_nonzero(compared))
+        codes, said = np.where(compared, labels, 0), DrawnCodes(compared)
+        read = self._prediction.read_probabilities
+        maps = read(region) if read and self.judged else None  # [K, h, w]
+        for row, (code, name) in enumerate(self.judged):
+            drawn = self._reference.draw(name, region, self._prediction.grid) & compared
+            self._counts[row] += _count(codes == code, drawn)
+            said.add(code, drawn)
+            if maps is not None:
+                calibration = count_calibration(maps[code - 1][compared], drawn[compared])
+                self._histograms[row] += (calibration.pixels, calibration.hits)
+        if self._judges_all:
+            self._pairs += said.count(labels, self._names).pixels
+
+    def conclude(self, slide: str) -> GroupEvaluation:
+        names, counts = (name for _, name in self.judged), self._counts.tolist()
+        rows = zip(names, counts, strict=True)
+        scores = [Score(slide, name, both, found, drawn, self.ignored) for name, (both, found, drawn) in rows]
+        known = self._prediction.read_probabilities is not None
+        calibrations = [Calibration(*histogram) for histogram in self._histograms] if known else []
+        return GroupEvaluation(scores, calibrations, Confusion(self._names, self._pairs) if self._judges_all else None)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(target.name for target in self._prediction.targets)
+
+    @property
+    def _judges_all(self) -> bool:
+        return len(self.judged) == len(self._prediction.targets) > 1
 
 
 def _count(predicted: NDArray[np.bool_], drawn: NDArray[np.bool_]) -> Sequence[int]:
@@ -63,8 +127,6 @@ def _count(predicted: NDArray[np.bool_], drawn: NDArray[np.bool_]) -> Sequence[i
 
 
 def _read_regions(image: LabelImage) -> Iterator[tuple[Region, Labels]]:
-    grid, side = image.canvas.grid, image.canvas.tiling.block
-    for y in range(0, grid.height, side):
-        for x in range(0, grid.width, side):
-            region = Region(x, y, side, side).intersect(grid.region)
-            yield region, read_labels(image, region)
+    side = image.canvas.tiling.block
+    for region in cut_region(image.canvas.grid.region, (side, side)):
+        yield region, read_labels(image, region)

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import orjson
+import shapely
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio import features
+from shapely import MultiPolygon
 
+from wsiparse.annotations.outlines import Polygons
 from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.names import FRAME, IGNORED, OTHER, TargetNames
 from wsiparse.geometry import Grid, Region
@@ -55,12 +59,50 @@ class MaskReference:
         ignored = self.draw(IGNORED, region, grid)
         return ignored | ~self.draw(FRAME, region, grid) if self.covers(FRAME) else ignored
 
+    def list_objects(self, target: str) -> Polygons | None:
+        """None: a mask shows pixels; objects that touch are one in it."""
+        return None
+
     def _sample(self, region: Region, grid: Grid) -> Values:
         height, width = self._values.shape
         scale = self._grid.scale_to(grid)
         columns = _locate(region.x, region.width, width, (grid.width, self._grid.width * scale))
         rows = _locate(region.y, region.height, height, (grid.height, self._grid.height * scale))
         return self._values[np.ix_(rows, columns)]
+
+
+class InstanceReference(MaskReference):
+    """A picture of the whole slide that numbers the objects of one target; 0 is none of them."""
+
+    def __init__(self, values: Values, target: str, grid: Grid) -> None:
+        """Take numbers [h, w], the target that they show and the slide's level 0."""
+        super().__init__(values, {1: target}, grid)
+
+    def draw(self, target: str, region: Region, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels [h, w] of all objects in a region of a grid."""
+        return np.asarray((self._sample(region, grid) != 0) & self.covers(target))
+
+    def list_objects(self, target: str) -> Polygons | None:
+        """Outlines along the mask's pixel edges, in level-0 pixels; pixels of one number are one object."""
+        if not self.covers(target):
+            return np.empty(0, object)
+        height, width = self._values.shape
+        ratios = np.array([_find_ratio(self._grid.width, width), _find_ratio(self._grid.height, height)])
+        return np.asarray(shapely.transform(trace_numbers(self._values), lambda points: points * ratios))
+
+
+def trace_numbers(values: Values) -> Polygons:
+    """Outline the pixels of each number but 0 along their edges [objects]; parts that do not touch stay one object."""
+    # Where numbers are too large for the rasteriser they wrap around, and still tell objects apart.
+    shapes = list(features.shapes(values.astype(np.int32), mask=values != 0, connectivity=4))
+    numbers = np.array([number for _, number in shapes], np.int64)
+    polygons = np.array([shapely.geometry.shape(geometry) for geometry, _ in shapes], object)
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=1 << 40))
+    parts = np.split(polygons[order], starts[1:]) if len(starts) else []
+    objects = np.empty(len(parts), object)
+    objects[:] = [part[0] if len(part) == 1 else MultiPolygon(part.tolist()) for part in parts]
+    return objects
 
 
 def read_mask(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> MaskReference:
@@ -77,9 +119,15 @@ def read_mask(path: Path, slide: Slide, mpp: float, names: TargetNames, named: s
     return MaskReference(values != 0, {1: names.resolve_file(named, path)}, slide.grid)
 
 
-def read_instances(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> MaskReference:
+def read_instances(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> InstanceReference:
     """Read a mask that numbers the objects of one target: whatever is not 0 belongs to it."""
-    return MaskReference(_read_values(path, slide, mpp) != 0, {1: names.resolve_file(named, path)}, slide.grid)
+    return InstanceReference(_read_values(path, slide, mpp), names.resolve_file(named, path), slide.grid)
+
+
+def _find_ratio(full: int, size: int) -> float:
+    """Level-0 pixels for each pixel of a mask, whose last one may lie partly over the slide's edge."""
+    whole = round(full / size)
+    return float(whole) if whole and -(-full // whole) == size else full / size
 
 
 def _locate(start: int, count: int, size: int, extents: tuple[int, float]) -> NDArray[np.int64]:

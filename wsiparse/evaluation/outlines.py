@@ -14,6 +14,7 @@ from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.asap import read_asap
 from wsiparse.annotations.geojson import read_geojson
 from wsiparse.annotations.imagescope import read_imagescope
+from wsiparse.annotations.outlines import Polygons
 from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.names import FRAME, IGNORED, TargetNames
 from wsiparse.geometry import Grid, Region
@@ -56,6 +57,11 @@ class OutlineReference:
         ignored = self._draw(IGNORED, region, grid)
         return ignored | ~self._draw(FRAME, region, grid) if FRAME in self._layers else ignored
 
+    def list_objects(self, target: str) -> Polygons:
+        """Each annotation of a target is one object, in level-0 pixels."""
+        layer = self._layers.get(target)
+        return layer.polygons if layer else np.empty(0, object)
+
     def _draw(self, meaning: str, region: Region, grid: Grid) -> Mask:
         layer = self._layers.get(meaning)
         return layer.draw(region, self._grid.scale_to(grid)) if layer else _blank(region)
@@ -65,12 +71,12 @@ class _Layer:
     """Polygons of one meaning in level-0 pixels, found by place."""
 
     def __init__(self, polygons: list[shapely.Geometry]) -> None:
-        self._polygons = np.array(polygons, dtype=object)
+        self.polygons = np.array(polygons, dtype=object)
         self._tree = shapely.STRtree(polygons)
 
     def draw(self, region: Region, scale: float) -> Mask:
         edges = np.array([region.x, region.y, region.right, region.bottom]) / scale
-        found = self._polygons[self._tree.query(shapely.box(*edges))]
+        found = self.polygons[self._tree.query(shapely.box(*edges))]
         # On these small steps the rasteriser's arithmetic is exact: a centre on a slanted edge falls to the same side
         # whichever region it is drawn in.
         placed = shapely.transform(

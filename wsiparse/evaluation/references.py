@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.annotations.outlines import Polygons
 from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.masks import read_instances, read_mask
 from wsiparse.evaluation.names import TargetNames
@@ -34,6 +35,9 @@ class Reference(Protocol):
     def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] that are not compared."""
 
+    def list_objects(self, target: str) -> Polygons | None:
+        """Outlines of a target's objects in level-0 pixels; None where it does not tell objects apart."""
+
 
 @dataclass(frozen=True)
 class JoinedReference:
@@ -52,6 +56,12 @@ class JoinedReference:
     def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] that one of them ignores."""
         return _unite((part.draw_ignored(region, grid) for part in self.parts), region)
+
+    def list_objects(self, target: str) -> Polygons | None:
+        """Outlines of those that cover the target; None where one of them shows pixels alone."""
+        lists = [part.list_objects(target) for part in self.parts if part.covers(target)]
+        known = [objects for objects in lists if objects is not None]
+        return np.concatenate(known) if known and len(known) == len(lists) else None
 
 
 @dataclass(frozen=True)

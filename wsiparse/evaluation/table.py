@@ -1,57 +1,106 @@
-"""Scores as files for programs and as a table for people."""
+"""Measures as files for programs and as tables for people."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from wsiparse.evaluation.scores import CohortScore, Score, summarize_cohort
-from wsiparse.files import write_json, write_whole
+from wsiparse.evaluation.measures import CohortMeasures, Evaluation, Measures
+from wsiparse.evaluation.objects import ObjectScore
+from wsiparse.evaluation.statistics import Estimate
+from wsiparse.files import write_whole
 
-COLUMNS = ("slide", "target", "dice", "iou", "precision", "recall", "both", "predicted", "reference")
+SCORES = ("slide", "target", "dice", "iou", "precision", "recall", "both", "predicted", "reference")
+OBJECTS = {
+    "pq": "panoptic_quality",
+    "dq": "detection_quality",
+    "sq": "segmentation_quality",
+    "object_f1": "detection_f1",
+    "object_dice": "object_dice",
+    "count_error": "count_error",
+    "predicted_objects": "predicted",
+    "reference_objects": "reference",
+}
+"""Columns of objects, and the names that `ObjectScore` gives them."""
+COLUMNS = (*SCORES, "dice_low", "dice_high", "ece", "hd95_um", *OBJECTS)
 
 
-def write_scores(path: Path, scores: Sequence[Score]) -> None:
+def write_scores(path: Path, evaluation: Evaluation) -> None:
     """Write evaluation.csv: a row a slide and target, then a row a target of all slides together, its slide empty.
 
-    What is undefined is empty.
+    What is undefined, unknown or not asked for is empty; the interval of Dice is that of the cohort.
     """
-    pooled = [cohort.pooled for cohort in summarize_cohort(scores)]
     with write_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows([_format_cell(getattr(score, column)) for column in COLUMNS] for score in (*scores, *pooled))
+        writer.writerows([_format_cell(value) for value in row] for row in _list_rows(evaluation))
 
 
-def write_summary(path: Path, scores: Sequence[Score]) -> None:
-    """Write evaluation.json: per target the Dice of the sums, means, medians and n; per slide the ignored pixels."""
-    targets = [_describe_cohort(cohort) for cohort in summarize_cohort(scores)]
-    slides = [{"slide": score.slide, "target": score.target, "ignored": score.ignored} for score in scores]
-    write_json(path, {"targets": targets, "slides": slides})
+def _list_rows(evaluation: Evaluation) -> Iterable[list[Any]]:
+    for measures in evaluation.measures:
+        yield _list_cells(measures, (math.nan, math.nan))
+    for cohort in evaluation.cohort:
+        yield _list_cells(cohort.pooled, (cohort.dice.micro.low, cohort.dice.micro.high))
 
 
-def make_table(scores: Sequence[Score]) -> Table:
-    """The cohort at a glance: one row a target."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("target", "slides", "Dice", "mean", "median", "IoU", "precision", "recall"):
-        table.add_column(name, justify="left" if name == "target" else "right", overflow="fold")
-    for cohort in summarize_cohort(scores):
-        pooled = cohort.pooled
-        values = (pooled.dice, cohort.mean_dice, cohort.median_dice, pooled.iou, pooled.precision, pooled.recall)
-        table.add_row(cohort.target, str(cohort.slides), *(_show(value) for value in values))
+def _list_cells(measures: Measures, interval: tuple[float, float]) -> list[Any]:
+    scores = [getattr(measures.score, column) for column in SCORES]
+    return [*scores, *interval, measures.calibration_error, measures.hd95_um, *name_objects(measures.objects).values()]
+
+
+def name_objects(objects: ObjectScore | None) -> dict[str, float]:
+    """What objects scored, by column; nan where there is no such score."""
+    return {column: math.nan if objects is None else getattr(objects, name) for column, name in OBJECTS.items()}
+
+
+def make_tables(evaluation: Evaluation) -> list[Table]:
+    """The cohort at a glance, one row a target: pixels, how sure they are, and objects where there are any."""
+    cohort = evaluation.cohort
+    objects = [(part.target, part.pooled.objects) for part in cohort if part.pooled.objects]
+    return [_tabulate_scores(cohort), _tabulate_certainty(cohort), *([_tabulate_objects(objects)] if objects else [])]
+
+
+def _tabulate_scores(cohort: Sequence[CohortMeasures]) -> Table:
+    table = _start_table("target", "slides", "Dice", "mean", "median", "IoU", "precision", "recall")
+    for part in cohort:
+        pooled = part.cohort.pooled
+        dice = (pooled.dice, part.cohort.mean_dice, part.cohort.median_dice)
+        values = (*dice, pooled.iou, pooled.precision, pooled.recall)
+        table.add_row(part.target, str(part.cohort.slides), *(_show(value) for value in values))
     return table
 
 
-def _describe_cohort(cohort: CohortScore) -> dict[str, Any]:
-    numbers = {"dice": cohort.pooled.dice, **asdict(cohort), "ignored": cohort.pooled.ignored}
-    del numbers["pooled"]
-    return {"target": cohort.target, **{name: _blank_nan(value) for name, value in numbers.items()}}
+def _tabulate_certainty(cohort: Sequence[CohortMeasures]) -> Table:
+    table = _start_table("target", "95 % of Dice", "95 % of mean", "ECE", "HD95 µm")
+    for part in cohort:
+        intervals = (_show_interval(part.dice.micro), _show_interval(part.dice.macro))
+        table.add_row(part.target, *intervals, _show(part.pooled.calibration_error), _show(part.pooled.hd95_um, 1))
+    return table
+
+
+def _tabulate_objects(objects: Sequence[tuple[str, ObjectScore]]) -> Table:
+    table = _start_table("target", "objects", "drawn", "error", "PQ", "DQ", "SQ", "F1", "Dice")
+    for target, score in objects:
+        qualities = (score.panoptic_quality, score.detection_quality, score.segmentation_quality)
+        values = (score.count_error, *qualities, score.detection_f1, score.object_dice)
+        table.add_row(target, str(score.predicted), str(score.reference), *(_show(value) for value in values))
+    return table
+
+
+def _start_table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="left" if name == "target" else "right", overflow="fold")
+    return table
+
+
+def _show_interval(estimate: Estimate) -> str:
+    return "–" if math.isnan(estimate.low) else f"{estimate.low:.3f}–{estimate.high:.3f}"
 
 
 def _format_cell(value: str | int | float) -> str:
@@ -60,9 +109,10 @@ def _format_cell(value: str | int | float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def _blank_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+def blank_nan(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The same numbers with None for nan, which JSON does not know."""
+    return {key: None if isinstance(n, float) and math.isnan(n) else n for key, n in numbers.items()}
 
 
-def _show(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
+def _show(value: float, digits: int = 3) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"

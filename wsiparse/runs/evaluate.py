@@ -1,86 +1,129 @@
-"""A run held against its references: which files belong to which slide, and the scores as files."""
+"""A run held against its references: every measure of every slide, and the files that tell of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wsiparse.annotations.mapping import load_mapping
-from wsiparse.errors import InputError
-from wsiparse.evaluation.evaluate import Prediction, evaluate_slide, open_prediction
-from wsiparse.evaluation.names import TargetNames
-from wsiparse.evaluation.references import ReferenceFile, find_references, read_reference
-from wsiparse.evaluation.scores import Score, drop_unannotated
-from wsiparse.evaluation.table import write_scores, write_summary
+from wsiparse.annotations.outlines import Polygons
+from wsiparse.annotations.parquet import read_parquet
+from wsiparse.evaluation.borders import measure_slide_hd95
+from wsiparse.evaluation.confusion import Confusion, pool_confusions
+from wsiparse.evaluation.document import write_summary
+from wsiparse.evaluation.evaluate import GroupEvaluation, Prediction, evaluate_slide, open_prediction
+from wsiparse.evaluation.instances import score_instances
+from wsiparse.evaluation.measures import Evaluation, Measures, keep_annotated
+from wsiparse.evaluation.objects import ObjectScore
+from wsiparse.evaluation.references import Reference
+from wsiparse.evaluation.table import write_scores
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import list_canvases
-from wsiparse.maps.labels import list_labels
+from wsiparse.maps.labels import LabelImage, list_labels
 from wsiparse.maps.recognition import Labels
-from wsiparse.ontology import Ontology, Target
-from wsiparse.runs.manifest import ManifestRow, list_slides
+from wsiparse.ontology import Target
 from wsiparse.runs.passes import group_passes
+from wsiparse.runs.references import ReferenceSource, describe_slide, find_run_references, list_finished
 from wsiparse.runs.run import Run, State
-from wsiparse.slides.open import describe
+from wsiparse.slides.levels import cut_region
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import choose_grid
 
 BLANK_SIDE = 4096
 """Side of the regions in which a slide without tissue is compared."""
-References = Mapping[str, tuple[ReferenceFile, ...]]
-"""Files of each slide's reference, by the slide's id."""
 
 
-def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = None) -> list[Score]:
-    """Score every finished slide that has a reference, and write evaluation.csv and evaluation.json.
+def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = None, hd95: bool = False) -> Evaluation:
+    """Measure every finished slide that has a reference, and write evaluation.csv and evaluation.json.
 
     References come from `source`, a folder of files named after the slides or a manifest, else from the run's own
-    manifest; `mapping` is a file that says what a laboratory's classes mean. Raises InputError where there is no
-    reference, ReferenceFileError for one that cannot be used.
+    manifest; `mapping` is a file that says what a laboratory's classes mean; `hd95` asks for distances between the
+    borders of regions too. Raises InputError where there is no reference, ReferenceFileError for one that cannot be
+    used.
     """
-    rows = [row for row in run.rows if run.state(row.id) in {State.DONE, State.EMPTY}]
-    references = _choose_references(run, rows, source)
-    targets = tuple(Target(**entry) for entry in run.record["targets"])
-    meanings = load_mapping(mapping, Ontology(targets)) if mapping else {}
-    names = TargetNames(Ontology(targets), tuple(target.name for target in targets), meanings)
-    scores = [score for row in rows if row.id in references for score in _score(run, row, references[row.id], names)]
-    compared = drop_unannotated(scores)
-    write_scores(run.path / "evaluation.csv", compared)
-    write_summary(run.path / "evaluation.json", compared)
-    return compared
+    origin = ReferenceSource(source, mapping)
+    references = find_run_references(run, origin)
+    rows = [row for row in list_finished(run) if row.id in references.files]
+    measures: list[Measures] = []
+    confusions: list[Confusion] = []
+    for row in rows:
+        finished = _Finished(run, describe_slide(run, row), references.names.ontology.targets)
+        reference = references.read(finished.slide, finished.finest_mpp)
+        for part in finished.parts:
+            measured = evaluate_slide(row.id, part.prediction, reference)
+            measures += _join_measures(measured, finished, reference, part.image if hd95 else None)
+            confusions += [measured.confusion] if measured.confusion else []
+    evaluation = Evaluation(keep_annotated(measures), tuple(pool_confusions(confusions)))
+    write_scores(run.path / "evaluation.csv", evaluation)
+    write_summary(run.path / "evaluation.json", evaluation, origin.describe())
+    return evaluation
 
 
-def _choose_references(run: Run, rows: list[ManifestRow], source: Path | None) -> References:
-    if source is not None and source.suffix.lower() != ".csv":
-        return find_references(source, [row.id for row in rows])
-    named = {row.id: row for row in (list_slides([str(source)]) if source else rows) if row.reference}
-    if not named:
-        raise InputError(
-            f"{source or run.path}: no slide has a reference; give a folder with --reference, or a manifest with a "
-            "'reference' column"
-        )
-    return {row.id: (_file_of(named[row.id]),) for row in rows if row.id in named}
+@dataclass(frozen=True)
+class _Part:
+    """One group on one slide."""
+
+    prediction: Prediction
+    image: LabelImage | None
+    """None on a slide without tissue."""
 
 
-def _file_of(row: ManifestRow) -> ReferenceFile:
-    """A mask's target, and whether its values number objects, stand in further columns of the manifest."""
-    instances = row.extra.get("reference_instances", "").lower() in {"1", "true", "yes"}
-    return ReferenceFile(Path(row.reference or ""), row.extra.get("reference_target", ""), instances)
+@dataclass(frozen=True)
+class _Finished:
+    """A slide that was parsed, or that showed no tissue."""
+
+    run: Run
+    slide: Slide
+    targets: tuple[Target, ...]
+
+    @cached_property
+    def parts(self) -> list[_Part]:
+        """Its label maps."""
+        if self._is_blank:
+            return [_Part(prediction, None) for prediction in _predict_nothing(self.slide, self.targets)]
+        canvases = list_canvases(self.run.folder(self.slide.id) / "parse.zarr")
+        return [_Part(open_prediction(image), image) for canvas in canvases for image in list_labels(canvas)]
+
+    @property
+    def finest_mpp(self) -> float:
+        """The finest scale at which it is compared."""
+        return min(part.prediction.grid.mpp for part in self.parts)
+
+    @cached_property
+    def objects(self) -> dict[str, Polygons]:
+        """The outlines that people see, by target."""
+        if self._is_blank:
+            return {}
+        table = read_parquet(self.run.folder(self.slide.id) / "annotations.parquet")
+        return {str(target): part.geometry.to_numpy() for target, part in table.groupby("target")}
+
+    @property
+    def _is_blank(self) -> bool:
+        return self.run.state(self.slide.id) is State.EMPTY
 
 
-def _score(run: Run, row: ManifestRow, files: tuple[ReferenceFile, ...], names: TargetNames) -> Iterator[Score]:
-    slide = describe(row.slide, id=row.id, mpp=run.summary(row.id)["mpp"])
-    blank = run.state(row.id) is State.EMPTY
-    predictions = list(_predict_nothing(slide, names.ontology.targets) if blank else _open_predictions(run, row.id))
-    reference = read_reference(files, slide, names, min(prediction.grid.mpp for prediction in predictions))
-    for prediction in predictions:
-        yield from evaluate_slide(row.id, prediction, reference)
+def _join_measures(
+    measured: GroupEvaluation, finished: _Finished, reference: Reference, image: LabelImage | None
+) -> Iterator[Measures]:
+    """The measures of each target of a group; `image` where distances between borders are asked for."""
+    targets = {target.name: target for target in finished.targets}
+    for n, score in enumerate(measured.scores):
+        calibration = measured.calibrations[n] if measured.calibrations else None
+        target = targets[score.target]
+        distance = measure_slide_hd95(image, target.name, reference) if image and not target.instances else math.nan
+        yield Measures(score, calibration, _score_objects(target, finished, reference), distance)
 
 
-def _open_predictions(run: Run, slide_id: str) -> Iterator[Prediction]:
-    for canvas in list_canvases(run.folder(slide_id) / "parse.zarr"):
-        yield from (open_prediction(image) for image in list_labels(canvas))
+def _score_objects(target: Target, finished: _Finished, reference: Reference) -> ObjectScore | None:
+    if not target.instances:
+        return None
+    found = finished.objects.get(target.name, np.empty(0, object))
+    return score_instances(found, target.name, reference, finished.slide.grid)
 
 
 def _predict_nothing(slide: Slide, targets: tuple[Target, ...]) -> Iterator[Prediction]:
@@ -88,11 +131,19 @@ def _predict_nothing(slide: Slide, targets: tuple[Target, ...]) -> Iterator[Pred
     for part in group_passes(targets):
         grid = choose_grid(slide, part.mpp)
         for group in part.groups.values():
-            yield Prediction(grid, group, _blank_regions(grid))
+            yield Prediction(grid, group, _blank_regions(grid), _Blank(len(group)))
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """Probabilities of 0 for each of so many targets."""
+
+    targets: int
+
+    def __call__(self, region: Region) -> NDArray[np.uint8]:
+        return np.zeros((self.targets, region.height, region.width), np.uint8)
 
 
 def _blank_regions(grid: Grid) -> Iterator[tuple[Region, Labels]]:
-    for y in range(0, grid.height, BLANK_SIDE):
-        for x in range(0, grid.width, BLANK_SIDE):
-            region = Region(x, y, BLANK_SIDE, BLANK_SIDE).intersect(grid.region)
-            yield region, np.zeros((region.height, region.width), np.uint8)
+    for region in cut_region(grid.region, (BLANK_SIDE, BLANK_SIDE)):
+        yield region, np.zeros((region.height, region.width), np.uint8)

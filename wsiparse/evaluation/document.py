@@ -1,0 +1,77 @@
+"""evaluation.json: all that was measured, for programs and for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wsiparse.evaluation.calibration import Calibration, measure_reliability
+from wsiparse.evaluation.confusion import Confusion
+from wsiparse.evaluation.measures import CohortMeasures, Evaluation, Measures
+from wsiparse.evaluation.statistics import CohortDice, Resampling
+from wsiparse.evaluation.table import blank_nan, name_objects
+from wsiparse.files import write_json
+
+
+def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str | None] | None = None) -> None:
+    """Write evaluation.json; `source` says where the references came from, so that a report can show them again.
+
+    Per target: the Dice of the sums, means, medians, their intervals, calibration and objects. Per slide: ignored
+    pixels, calibration, objects and distance. What is undefined is null.
+    """
+    document = {
+        "source": dict(source or {}),
+        "targets": [_describe_cohort(cohort) for cohort in evaluation.cohort],
+        "slides": [_describe_slide(measures) for measures in evaluation.measures],
+        "confusions": [_describe_confusion(confusion) for confusion in evaluation.confusions],
+    }
+    write_json(path, document)
+
+
+def _describe_cohort(part: CohortMeasures) -> dict[str, Any]:
+    numbers = {"dice": part.cohort.pooled.dice, **asdict(part.cohort), "ignored": part.cohort.pooled.ignored}
+    del numbers["pooled"]
+    return {
+        "target": part.target,
+        **blank_nan(numbers),
+        "intervals": _describe_intervals(part.dice),
+        "calibration": _describe_calibration(part.pooled.calibration),
+        **_describe_measures(part.pooled),
+    }
+
+
+def _describe_slide(measures: Measures) -> dict[str, Any]:
+    score = measures.score
+    numbers = blank_nan({"dice": score.dice, "ignored": score.ignored, "ece": measures.calibration_error})
+    return {"slide": score.slide, "target": score.target, **numbers, **_describe_measures(measures)}
+
+
+def _describe_measures(measures: Measures) -> dict[str, Any]:
+    objects = None if measures.objects is None else blank_nan(name_objects(measures.objects))
+    return {**blank_nan({"hd95_um": measures.hd95_um}), "objects": objects}
+
+
+def _describe_intervals(dice: CohortDice) -> dict[str, Any]:
+    estimates = {"dice": dice.micro, "mean_dice": dice.macro, "median_dice": dice.median}
+    bounds = {name: blank_nan({"low": part.low, "high": part.high}) for name, part in estimates.items()}
+    return {**asdict(Resampling()), **bounds}
+
+
+def _describe_calibration(calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    curve = measure_reliability(calibration)
+    errors = {"ece": curve.expected_error, "mce": curve.largest_error, "brier": calibration.brier}
+    bins = {name: [_blank(n) for n in getattr(curve, name).tolist()] for name in ("predicted", "observed", "pixels")}
+    return {**blank_nan(errors), "curve": bins}
+
+
+def _blank(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _describe_confusion(confusion: Confusion) -> dict[str, Any]:
+    return {"targets": confusion.targets, "pixels": confusion.pixels.tolist()}
