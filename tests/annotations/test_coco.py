@@ -36,7 +36,7 @@ def fill(segmentation: list[list[float]], shape: tuple[int, ...]) -> NDArray[np.
     points = np.column_stack([columns.ravel() + 0.3711, rows.ravel() + 0.6173])
     painted = np.zeros(points.shape[0], bool)
     for part in segmentation:
-        painted |= points_in_poly(points, np.reshape(part, (-1, 2)))
+        painted |= points_in_poly(points, np.reshape(part, (-1, 2)))  # type: ignore[no-untyped-call]
     return painted.reshape(shape)
 
 

@@ -1,0 +1,149 @@
+"""`wsiparse export`: every format from one run of two slides, each held against what the run itself says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+
+import wsiparse
+from tests.drawing import draw_array, draw_tissue, write_slide
+from wsiparse.annotations.asap import read_asap
+from wsiparse.cli import main
+from wsiparse.errors import InputError
+from wsiparse.runs.export import FORMATS, Request, export_run
+from wsiparse.runs.results import Results
+from wsiparse.slides.open import describe
+
+SLIDES = ("a", "b")
+PASSES = {"0.5um": "tone", "1um": "hue"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "slides").mkdir()
+    for seed, name in enumerate(SLIDES):
+        write_slide(folder / "slides" / f"{name}.svs", (401, 303), 0.5, draw_array(draw_tissue(401, 303, seed)))
+    model = "tests.tiny:build_tone"
+    return wsiparse.run(folder / "slides", folder / "out", model=model, tissue=False, cluster="serial", block_tiles=2)
+
+
+def export(results: Results, format: str, folder: Path) -> list[str]:
+    paths = list(export_run(results.run, Request(format, folder=folder)))
+    assert all(path.exists() for path in paths)
+    return [path.name for path in paths]
+
+
+def test_geojson_is_the_runs_own(results: Results, tmp_path: Path) -> None:
+    assert export(results, "geojson", tmp_path) == ["a.geojson.gz", "b.geojson.gz"]
+    own = (results.run.folder("b") / "annotations.geojson.gz").read_bytes()
+    assert (tmp_path / "b.geojson.gz").read_bytes() == own
+
+
+def test_the_qupath_folder_holds_the_same_features(results: Results, tmp_path: Path) -> None:
+    assert export(results, "qupath", tmp_path) == ["a-qupath", "b-qupath"]
+    with gzip.open(results.run.folder("a") / "annotations.geojson.gz") as own:
+        expected = json.load(own)["features"]
+    with gzip.open(tmp_path / "a-qupath" / "objects-0001.geojson.gz") as file:
+        assert json.load(file)["features"] == expected
+    assert f"all {len(expected)} objects imported" in (tmp_path / "a-qupath" / "import_wsiparse.groovy").read_text()
+
+
+def test_asap_encloses_the_same_areas(results: Results, tmp_path: Path) -> None:
+    assert export(results, "asap", tmp_path) == ["a.xml", "b.xml"]
+    slide = describe(results.run.rows[0].slide, id="a")
+    written, table = read_asap(tmp_path / "a.xml", slide), results.annotations("a")
+    areas = {name: table.geometry[table.target == name].area.sum() for name in set(table.target)}
+    found = {name: sum(a.polygon.area for a in written.annotations if a.target == name) for name in areas}
+    assert found == pytest.approx(areas, rel=1e-6)
+
+
+def test_tables_have_the_runs_rows(results: Results, tmp_path: Path) -> None:
+    assert export(results, "csv", tmp_path) == ["a.csv", "b.csv"]
+    for name in SLIDES:
+        own = results.annotations(name)
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        assert list(table.id) == list(own.id)
+        assert list(table.area_um2) == pytest.approx(list(own.area_um2), abs=1e-4)
+
+
+def test_the_store_has_the_runs_objects(results: Results, tmp_path: Path) -> None:
+    assert export(results, "annotation-store", tmp_path) == ["a.db", "b.db"]
+    with closing(sqlite3.connect(tmp_path / "a.db")) as database:
+        keys = [key for (key,) in database.execute("SELECT key FROM annotations ORDER BY id")]
+    assert keys == list(results.annotations("a").id)
+
+
+def test_coco_holds_both_slides(results: Results, tmp_path: Path) -> None:
+    assert export(results, "coco", tmp_path) == ["coco.json"]
+    document = json.loads((tmp_path / "coco.json").read_text())
+    names = {category["id"]: category["name"] for category in document["categories"]}
+    for image in document["images"]:
+        own = results.annotations(image["slide"])
+        entries = [entry for entry in document["annotations"] if entry["image_id"] == image["id"]]
+        assert [names[entry["category_id"]] for entry in entries] == list(own.target)
+        assert [entry["area"] for entry in entries] == pytest.approx(list(own.geometry.area), abs=0.01)
+    assert [image["file_name"] for image in document["images"]] == ["a.svs", "b.svs"]
+
+
+def test_maps_hold_the_runs_pixels(results: Results, tmp_path: Path) -> None:
+    zarrs = export(results, "ome-zarr-0.4", tmp_path)
+    tiffs = export(results, "ome-tiff", tmp_path)
+    assert zarrs == [f"{slide}-{name}.ome.zarr" for slide in SLIDES for name in PASSES]
+    assert tiffs == [f"{slide}-{name}-{group}.ome.tiff" for slide in SLIDES for name, group in PASSES.items()]
+    dark = np.asarray(results.probability("dark", "a"))
+    assert np.array_equal(np.asarray(zarr.open_array(tmp_path / "a-0.5um.ome.zarr" / "0", mode="r")[0]), dark)
+    codes = tifffile.imread(tmp_path / "a-0.5um-tone.ome.tiff")
+    assert np.array_equal(codes == 1, dark >= 153)
+
+
+def test_the_command_writes_into_the_run_and_a_new_start_removes_it(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = Path(results.run.rows[0].slide)
+    command = ["run", str(slide), "-o", str(tmp_path / "out"), "--model", "tests.tiny:build_tone", "--no-tissue"]
+    command += ["--cluster", "serial", "--targets", "dark"]
+    assert main(command) == 0
+    assert main(["export", str(tmp_path / "out"), "--format", "csv", "--slide", "a"]) == 0
+    assert f"written: {tmp_path / 'out/export/csv/a.csv'}" in capsys.readouterr().out
+    assert main([*command, "--overwrite"]) == 0
+    assert not (tmp_path / "out/export").exists()
+
+
+@pytest.mark.parametrize("format", [name for name in FORMATS if name.startswith("ome")])
+def test_a_level_that_is_not_there_is_refused(results: Results, tmp_path: Path, format: str) -> None:
+    with pytest.raises(InputError, match="levels 0 to 0"):
+        list(export_run(results.run, Request(format, "a", tmp_path, level=4)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--format", "docx"], "format 'docx': expected one of geojson, qupath"),
+        (["--format", "csv", "--slide", "c"], "no slide 'c'"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_line(
+    results: Results, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    assert main(["export", str(results.run.path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_without_a_finished_slide_is_refused(results: Results, tmp_path: Path) -> None:
+    for name in ("run.json", "slides.csv"):
+        (tmp_path / name).write_bytes((results.run.path / name).read_bytes())
+    with pytest.raises(InputError, match="no slide is done, nothing to export"):
+        export_run(wsiparse.open_run(tmp_path).run, Request("csv"))
