@@ -10,7 +10,7 @@ import shapely
 
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.parquet import open_parquet, read_parquet, write_parquet
+from wsiparse.annotations.parquet import open_parquet, read_parquet, stream_parquet, write_parquet
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
@@ -71,3 +71,30 @@ def test_what_is_no_geoparquet_is_refused_in_one_line(tmp_path: Path, content: b
     with pytest.raises(OutputError, match=r"a\.parquet") as caught:
         read_parquet(path)
     assert "\n" not in str(caught.value)
+
+
+def test_annotations_are_streamed_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    ring = shapely.box(0, 0, 9, 9) - shapely.box(2, 2, 4, 4)
+    written = [Annotation("gland", shapely.box(x, 0, x + 1, 1), 1.0, x / 9000) for x in range(9000)]
+    written += [Annotation("", ring, 77.0), Annotation("gland", shapely.MultiPolygon([ring]), 77.0, 0.5)]
+    write_parquet(written, path, SLIDE)
+    assert list(stream_parquet(path)) == written
+
+
+def test_a_stream_of_what_is_no_geoparquet_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_parquet([Annotation("gland", draw_box(x), 1.0) for x in range(50)], path, SLIDE)
+    damaged = bytearray(path.read_bytes())
+    damaged[4:200] = bytes(196)
+    for content in (b"", b"PAR1 and no more", bytes(damaged)):
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match=r"a\.parquet") as caught:
+            list(stream_parquet(path))
+        assert "\n" not in str(caught.value)
+    with pytest.raises(OutputError, match=r"none\.parquet"):
+        list(stream_parquet(tmp_path / "none.parquet"))
+
+
+def draw_box(x: int) -> shapely.Polygon:
+    return shapely.box(x, 0, x + 1, 1)

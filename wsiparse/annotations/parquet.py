@@ -107,7 +107,8 @@ def stream_parquet(path: str | Path) -> Iterator[Annotation]:
             for group in range(file.num_row_groups):
                 yield from _make_annotations(file.read_row_group(group))
     except (OSError, KeyError, pa.ArrowInvalid) as error:
-        raise OutputError(f"{path}: {error}; expected the annotations.parquet of a run; run it again") from error
+        found = " ".join(str(error).split())  # Arrow's own messages may have several lines
+        raise OutputError(f"{path}: {found}; expected the annotations.parquet of a run; run it again") from error
 
 
 def _make_annotations(table: pa.Table) -> Iterator[Annotation]:

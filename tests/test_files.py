@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wsiparse.errors import OutputError
+from wsiparse.files import remove_partials, write_whole_folder
+
+
+def write(path: Path, text: str = "wsiparse") -> None:
+    with write_whole_folder(path, "mark") as partial:
+        assert not (path / "new").exists()
+        (partial / "mark").write_text(text)
+        (partial / "new").write_text(text)
+
+
+def write_half(path: Path) -> None:
+    with write_whole_folder(path, "mark") as partial:
+        (partial / "half").touch()
+        raise ZeroDivisionError
+
+
+def test_a_folder_appears_when_all_is_written(tmp_path: Path) -> None:
+    write(tmp_path / "deep" / "a")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a"]
+    assert (tmp_path / "deep" / "a" / "new").read_text() == "wsiparse"
+
+
+def test_what_was_written_before_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mark").write_text("by wsiparse 0.1")
+    (tmp_path / "a" / "old").touch()
+    write(tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["mark", "new"]
+
+
+@pytest.mark.parametrize("mark", [None, "another program"])
+def test_what_others_wrote_stays(tmp_path: Path, mark: str | None) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "theirs").touch()
+    if mark:
+        (tmp_path / "a" / "mark").write_text(mark)
+    with pytest.raises(OutputError, match="did not write"):
+        write(tmp_path / "a")
+    assert (tmp_path / "a" / "theirs").exists()
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    write(tmp_path / "a", "wsiparse, the first")
+    with pytest.raises(ZeroDivisionError):
+        write_half(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a" / "new").read_text() == "wsiparse, the first"
+
+
+def test_a_place_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write") as caught:
+        write(tmp_path / "file" / "a")
+    assert "\n" not in str(caught.value)
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".a.0.partial").mkdir()
+    (tmp_path / ".a.0.partial" / "half").touch()
+    (tmp_path / ".b.0.partial").touch()
+    (tmp_path / "c").touch()
+    remove_partials(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
