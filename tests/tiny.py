@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,3 +52,29 @@ class SlowModel(ToneModel):
 
 def build_slow(spec: ModelSpec) -> SlowModel:
     return SlowModel()
+
+
+class HungryModel(ToneModel):
+    """Has no memory for a block that shows black, as one slide of a cohort may do."""
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        if pixels.min() < 10:
+            raise MemoryError("a worker's memory is used up")
+        return super().predict(pixels, targets)
+
+
+def build_hungry(spec: ModelSpec) -> HungryModel:
+    return HungryModel()
+
+
+class DeadlyModel(ToneModel):
+    """Kills every process that asks it about black."""
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        if pixels.min() < 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(pixels, targets)
+
+
+def build_deadly(spec: ModelSpec) -> DeadlyModel:
+    return DeadlyModel()

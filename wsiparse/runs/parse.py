@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from wsiparse import __version__
-from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec
 from wsiparse.ontology import Ontology, load_ontology
 from wsiparse.runs.cluster import open_cluster
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.lock import hold_lock
-from wsiparse.runs.machine import describe_machine
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import choose_targets
 from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
-from wsiparse.runs.run import CONTINUE, Run, Start, fingerprint_run, start_run
+from wsiparse.runs.provenance import record_run
+from wsiparse.runs.run import CONTINUE, Run, Start, start_run
 from wsiparse.runs.summary import write_summary
 from wsiparse.runs.work import Order
-
-LIBRARIES = ("dask", "distributed", "imagecodecs", "numpy", "openslide-python", "rasterio", "shapely", "torch", "zarr")
 
 
 class Engine(Protocol):
@@ -61,7 +53,7 @@ def parse_run(
         order, facts = take_order(engine, config, output)
         rows = [_resolve_targets(row, order) for row in rows]
         with hold_lock(output, start.shard):
-            run = start_run(output, _record(order, facts), rows, start)
+            run = start_run(output, record_run(order, facts, rows), rows, start)
             left = start.choose(run, rows)
             for row in left:
                 (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
@@ -86,19 +78,3 @@ def _resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:
         return row
     chosen = choose_targets(Ontology(order.targets), row.targets, ())
     return row.model_copy(update={"targets": tuple(target.name for target in chosen)})
-
-
-def _record(order: Order, facts: ModelFacts) -> dict[str, Any]:
-    targets = [asdict(target) for target in order.targets]
-    decisive = {"model": facts.digest, "targets": targets, **order.config.result_settings, "version": __version__}
-    return {
-        "wsiparse": __version__,
-        "fingerprint": fingerprint_run(decisive),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "model": {"name": facts.name, "digest": facts.digest, "tile": facts.tile},
-        "targets": targets,
-        "config": order.config.model_dump(),
-        "machine": {**describe_machine(), "accelerators": name_accelerators()},
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import WsiparseError
 from wsiparse.files import write_json
 from wsiparse.maps.canvas import write_block
+from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock
@@ -70,12 +71,16 @@ class ModelFacts:
     targets: tuple[Target, ...]
     tile: int
     tile_bytes: int
+    accelerators: tuple[str, ...]
+    """Of the machine that described it."""
 
 
 def describe_model(spec: ModelSpec) -> ModelFacts:
     """Load a model where this is called and say what it is."""
     model = load_model(spec)
-    return ModelFacts(model.name, model.digest, tuple(model.targets), model.tile, model.tile_bytes)
+    return ModelFacts(
+        model.name, model.digest, tuple(model.targets), model.tile, model.tile_bytes, tuple(name_accelerators())
+    )
 
 
 @retry_passing
