@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_status(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
     _add_export(commands)
     _add_picture(commands)
     _add_train(commands)
@@ -259,6 +260,31 @@ def _export(options: argparse.Namespace) -> int:
     request = Request(options.format, options.slide, options.to, options.level)
     for path in export_run(open_run(options.output), request):
         console.print(f"written: {path}")
+    return OK
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="two evaluated runs over the same slides: which is better, how sure")
+    compare.add_argument("first", type=Path, metavar="A", help="folder of a run")
+    compare.add_argument("second", type=Path, metavar="B", help="folder of another")
+    compare.add_argument("--metric", default="dice", help="dice (default), iou, pq, hd95_um or another column")
+    compare.add_argument("-o", "--output", type=Path, help="JSON file with the same numbers and more")
+    compare.set_defaults(command=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from wsiparse.runs.compare import compare_folders, write_comparison
+    from wsiparse.runs.run import open_run
+    from wsiparse.views.comparison import tabulate_comparison
+
+    runs = (open_run(options.first), open_run(options.second))
+    compared = compare_folders(*runs, options.metric)
+    console.print(tabulate_comparison(compared))
+    if left_out := max(part.left_out for part in compared):
+        console.print(f"{left_out} slides left out: evaluated in one run alone, or without a {options.metric}")
+    if options.output:
+        write_comparison(options.output, runs, options.metric, compared)
+        console.print(f"comparison: {options.output}")
     return OK
 
 

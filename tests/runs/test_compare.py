@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from wsiparse.cli import main
+from wsiparse.errors import InputError
+from wsiparse.evaluation.measures import Evaluation, Measures
+from wsiparse.evaluation.scores import Score
+from wsiparse.evaluation.table import write_scores
+from wsiparse.runs.compare import compare_folders
+from wsiparse.runs.run import Run
+
+FIRST = [70, 72, 65, 80, 77, 60, 71, 69]
+SECOND = [75, 78, 66, 84, 76, 69, 80, 71]
+
+
+def evaluated(path: Path, scores: list[Score]) -> Run:
+    path.mkdir()
+    (path / "run.json").write_text("{}")
+    write_scores(path / "evaluation.csv", Evaluation(tuple(Measures(score) for score in scores)))
+    return Run(path)
+
+
+def of(dices: list[int], target: str = "gland") -> list[Score]:
+    """Slides s0, s1 … of so many hundredths of Dice."""
+    return [Score(f"s{n}", target, both, 100, 100) for n, both in enumerate(dices)]
+
+
+def test_the_tests_are_those_of_scipy_on_the_slides_in_pairs(tmp_path: Path) -> None:
+    first = evaluated(tmp_path / "a", [*of(FIRST), *of([1, 2], "only here")])
+    second = evaluated(tmp_path / "b", list(reversed(of(SECOND))))
+    (gland,) = compare_folders(first, second)
+    dices = [[n / 100 for n in side] for side in (FIRST, SECOND)]
+    differences = [round(b - a, 6) for a, b in zip(*dices, strict=True)]
+    assert gland.comparison.wilcoxon_p == pytest.approx(stats.wilcoxon(differences).pvalue)
+    assert gland.comparison.t_p == pytest.approx(stats.ttest_rel(*dices).pvalue)
+    assert gland.first == pytest.approx(0.705)
+    assert gland.second == pytest.approx(0.74875)
+    assert gland.comparison.mean.value == pytest.approx(0.04375)
+    assert gland.comparison.mean.low > 0
+    assert (gland.slides, gland.left_out) == (8, 0)
+
+
+def test_slides_of_one_run_alone_and_without_a_dice_are_left_out_and_counted(tmp_path: Path) -> None:
+    first = evaluated(tmp_path / "a", of(FIRST))
+    second = evaluated(tmp_path / "b", [*of(SECOND[:5]), Score("s5", "gland", 0, 0, 0), Score("new", "gland", 1, 2, 2)])
+    (gland,) = compare_folders(first, second)
+    assert (gland.slides, gland.left_out) == (5, 4)
+    assert gland.first == pytest.approx(sum(FIRST[:5]) / 500)
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluated(tmp_path / "a", of(FIRST))
+    evaluated(tmp_path / "b", of(SECOND[:7]))
+    command = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c.json")]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[1].split()[:5] == ["gland", "7", "0.707", "0.754", "+0.047"]  # 495, 528 and 33 of 700
+    assert "1 slides left out" in text
+    document = json.loads((tmp_path / "c.json").read_text())
+    assert document["metric"] == "dice"
+    (gland,) = document["targets"]
+    assert gland["difference"]["low"] < gland["difference"]["mean"] < gland["difference"]["high"]
+    assert 0 < gland["wilcoxon_p"] < 0.05
+    assert gland["slides"] == 7
+
+
+def test_one_slide_has_a_difference_and_no_certainty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluated(tmp_path / "a", of([50]))
+    evaluated(tmp_path / "b", of([60]))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c.json")]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[4:] == ["+0.100", "–", "1.000", "–"]
+    (gland,) = json.loads((tmp_path / "c.json").read_text())["targets"]
+    assert (gland["difference"]["low"], gland["t_p"]) == (None, None)
+
+
+def test_runs_that_cannot_be_compared_are_refused_in_one_line(tmp_path: Path) -> None:
+    first, other = evaluated(tmp_path / "a", of(FIRST)), evaluated(tmp_path / "b", of(SECOND, "nuclei"))
+    with pytest.raises(InputError, match="same manifest"):
+        compare_folders(first, other)
+    with pytest.raises(InputError, match="same manifest"):
+        compare_folders(first, first, "hd95_um")
+    with pytest.raises(InputError, match="expected one of dice, iou"):
+        compare_folders(first, first, "beauty")
+    (tmp_path / "a/evaluation.csv").unlink()
+    with pytest.raises(InputError, match="wsiparse evaluate"):
+        compare_folders(first, other)

@@ -1,0 +1,97 @@
+"""Two evaluated runs held against each other, slide by slide."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsiparse.errors import InputError
+from wsiparse.evaluation.statistics import Comparison, Resampling, compare_runs
+from wsiparse.evaluation.table import blank_nan
+from wsiparse.files import write_json
+from wsiparse.runs.run import Run
+
+METRICS = ("dice", "iou", "precision", "recall", "ece", "hd95_um", "pq", "object_f1", "object_dice")
+"""Columns of evaluation.csv in which two runs can be compared."""
+Values = Mapping[str, float]
+"""A metric by the slide's id; nan where a slide has none."""
+
+
+@dataclass(frozen=True)
+class TargetComparison:
+    """One target in two runs, over the slides that both have evaluated."""
+
+    target: str
+    first: float
+    """Mean over the slides on which both runs have a value."""
+    second: float
+    slides: int
+    """Slides on which both have one."""
+    left_out: int
+    """Slides on which one run alone was evaluated, or has a value."""
+    comparison: Comparison
+    """Differences are second less first."""
+
+
+def compare_folders(first: Run, second: Run, metric: str = "dice") -> list[TargetComparison]:
+    """Compare each target that both runs have evaluated, in the order of the first; slides pair by their ids.
+
+    Raises InputError for an unknown metric, and where a run was not evaluated or they share no slide and target.
+    """
+    if metric not in METRICS:
+        raise InputError(f"metric {metric!r}: expected one of {', '.join(METRICS)}")
+    one, other = (read_metric(run, metric) for run in (first, second))
+    shared = [target for target in one if target in other]
+    compared = [_compare_target(target, one[target], other[target]) for target in shared]
+    if not any(part.slides for part in compared):
+        raise InputError(
+            f"{first.path} and {second.path}: no slide on which both have a {metric} of the same target; expected two "
+            "runs over the same manifest, evaluated against the same references"
+        )
+    return compared
+
+
+def read_metric(run: Run, metric: str) -> dict[str, Values]:
+    """A column of a run's evaluation.csv by target and slide; InputError where the run was not evaluated."""
+    path = run.path / "evaluation.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["slide"]]
+            values = [(row["target"], row["slide"], float(row[metric] or math.nan)) for row in rows]
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: no column {metric!r} ({error}); run `wsiparse evaluate {run.path}` first") from error
+    targets: dict[str, dict[str, float]] = {}
+    for target, slide, value in values:
+        targets.setdefault(target, {})[slide] = value
+    return dict(targets)
+
+
+def _compare_target(target: str, one: Values, other: Values) -> TargetComparison:
+    slides = [slide for slide in one if slide in other]
+    pairs = np.array([(one[slide], other[slide]) for slide in slides]).reshape(-1, 2)  # [slides, 2]
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    means = pairs.mean(axis=0).tolist() if len(pairs) else [math.nan, math.nan]
+    left_out = len({*one, *other}) - len(pairs)
+    return TargetComparison(target, means[0], means[1], len(pairs), left_out, compare_runs(pairs[:, 0], pairs[:, 1]))
+
+
+def write_comparison(path: Path, runs: tuple[Run, Run], metric: str, comparisons: Sequence[TargetComparison]) -> None:
+    """Write a comparison as JSON: the means, the mean and median difference with its interval, and both tests."""
+    folders = {name: str(run.path.resolve()) for name, run in zip(("first", "second"), runs, strict=True)}
+    targets = [_describe_target(part) for part in comparisons]
+    write_json(path, {**folders, "metric": metric, "resampling": asdict(Resampling()), "targets": targets})
+
+
+def _describe_target(part: TargetComparison) -> dict[str, Any]:
+    comparison = part.comparison
+    tests = {"wilcoxon_p": comparison.wilcoxon_p, "t_p": comparison.t_p}
+    mean = comparison.mean
+    difference = {"mean": mean.value, "low": mean.low, "high": mean.high, "median": comparison.median}
+    numbers = {name: n for name, n in asdict(part).items() if name != "comparison"}
+    return {**blank_nan(numbers), "difference": blank_nan(difference), **blank_nan(tests)}

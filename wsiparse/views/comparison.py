@@ -1,0 +1,31 @@
+"""Two runs side by side in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from wsiparse.runs.compare import TargetComparison
+from wsiparse.views.tables import make_table
+
+
+def tabulate_comparison(comparisons: Sequence[TargetComparison]) -> Table:
+    """One row a target: both means, the mean difference with its interval, and the p-values of both tests."""
+    table = make_table("target", "slides ", "A ", "B ", "B - A ", "95 % ", "Wilcoxon p ", "t test p ")
+    for part in comparisons:
+        mean = part.comparison.mean
+        interval = "–" if math.isnan(mean.low) else f"{mean.low:+.3f} … {mean.high:+.3f}"
+        tests = (_show_p(part.comparison.wilcoxon_p), _show_p(part.comparison.t_p))
+        values = (_show(part.first), _show(part.second), _show(mean.value, "+.3f"), interval, *tests)
+        table.add_row(part.target, str(part.slides), *values)
+    return table
+
+
+def _show(value: float, form: str = ".3f") -> str:
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _show_p(value: float) -> str:
+    return _show(value, ".1e" if 0 < value < 0.001 else ".3f")
