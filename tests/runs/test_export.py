@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,9 +17,10 @@ import zarr
 
 import wsiparse
 from tests.drawing import draw_array, draw_tissue, write_slide
+from tests.outputs import hash_results
 from wsiparse.annotations.asap import read_asap
 from wsiparse.cli import main
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, SlideError
 from wsiparse.runs.export import FORMATS, Request, export_run
 from wsiparse.runs.results import Results
 from wsiparse.slides.open import describe
@@ -117,6 +119,22 @@ def test_the_command_writes_into_the_run_and_a_new_start_removes_it(
     assert f"written: {tmp_path / 'out/export/csv/a.csv'}" in capsys.readouterr().out
     assert main([*command, "--overwrite"]) == 0
     assert not (tmp_path / "out/export").exists()
+
+
+def test_only_qupath_and_coco_ask_for_the_slides_file(results: Results, tmp_path: Path) -> None:
+    shutil.copytree(results.run.path, tmp_path / "moved")
+    run = wsiparse.open_run(tmp_path / "moved").run
+    manifest = tmp_path / "moved" / "slides.csv"
+    manifest.write_text(manifest.read_text().replace(".svs", ".gone.svs"))
+    for format in FORMATS:
+        request, here = Request(format, "a", tmp_path / format), Request(format, "a", tmp_path / f"{format} here")
+        if format in {"qupath", "coco"}:
+            with pytest.raises(SlideError, match=r"a\.gone\.svs"):
+                list(export_run(run, request))
+        else:
+            assert len(list(export_run(run, request))) == len(list(export_run(results.run, here)))
+    for format in ("csv", "annotation-store", "asap"):
+        assert hash_results(tmp_path / format) == hash_results(tmp_path / f"{format} here")
 
 
 @pytest.mark.parametrize("format", [name for name in FORMATS if name.startswith("ome")])

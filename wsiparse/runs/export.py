@@ -42,8 +42,15 @@ class SlideOutput:
 
     @cached_property
     def slide(self) -> Slide:
-        """The slide itself, whose file must be where it was: its size and bounds stand nowhere else."""
+        """The slide itself, whose file must be where it was: its exact size and bounds stand nowhere else."""
         return describe(self.row.slide, id=self.row.id, mpp=self.run.summary(self.row.id)["mpp"])
+
+    @cached_property
+    def remembered(self) -> Slide:
+        """The slide as far as the run knows it: its id and mpp, its size within a canvas pixel, no bounds."""
+        summary = self.run.summary(self.id)
+        grid = self.canvases[0].grid.at_mpp(summary["mpp"])
+        return Slide(self.id, self.row.slide, (grid,), summary["mpp_source"])
 
     @property
     def folder(self) -> Path:
@@ -137,13 +144,13 @@ def _export_asap(output: SlideOutput, to: Destination) -> Iterator[Path]:
 
 def _export_csv(output: SlideOutput, to: Destination) -> Iterator[Path]:
     path = to.folder / f"{output.id}.csv"
-    write_table(output.annotations(), path, output.slide)
+    write_table(output.annotations(), path, output.remembered)
     yield path
 
 
 def _export_store(output: SlideOutput, to: Destination) -> Iterator[Path]:
     path = to.folder / f"{output.id}.db"
-    write_store(output.annotations(), path, output.slide)
+    write_store(output.annotations(), path, output.remembered)
     yield path
 
 
