@@ -7,6 +7,7 @@ and only small records come back to the client.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import os
@@ -44,6 +45,7 @@ from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
 ROLES = {"GPU": 1, "READ": 2}
+JOB_SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 LOST = "the scheduler was lost; the same command continues where this one ended"
 SCHEDULER_FILE_SECONDS = 300
 """How long a scheduler that a batch system starts may take to write its file."""
@@ -62,6 +64,10 @@ def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
 
 @contextmanager
 def _connect(config: RunConfig) -> Iterator[Client]:
+    if config.cluster in JOB_SYSTEMS:
+        with _start_jobs(config.cluster, config.workers or 1) as cluster, Client(cluster) as client:
+            yield client
+        return
     if config.cluster != "local":
         with _reach(config.cluster) as client:
             yield client
@@ -70,6 +76,22 @@ def _connect(config: RunConfig) -> Iterator[Client]:
     with _start_threads() if workers == 1 else _start_processes(workers) as cluster, Client(cluster) as client:
         client.wait_for_workers(workers, timeout=120)
         yield client
+
+
+def _start_jobs(system: str, workers: int) -> SpecCluster:
+    """Workers as jobs of a batch system; its queue, memory and walltime come from dask-jobqueue's own configuration."""
+    try:
+        kind = getattr(importlib.import_module("dask_jobqueue"), JOB_SYSTEMS[system])
+    except ImportError as error:
+        raise InputError(f"cluster {system}: needs dask-jobqueue; pip install 'wsiparse[jobqueue]'") from error
+    roles = ",".join(f"{name}={count}" for name, count in ROLES.items())
+    try:
+        cluster: SpecCluster = kind(cores=THREADS, processes=1, worker_extra_args=["--resources", roles])
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"cluster {system}: {text}; set it under jobqueue.{system} in Dask's configuration") from error
+    cluster.scale(workers)
+    return cluster
 
 
 def _reach(cluster: str) -> Client:
@@ -89,8 +111,8 @@ def _wait_for_file(path: Path) -> None:
         time.sleep(0.2)
     if not path.exists():
         raise InputError(
-            f"cluster {path}: no such scheduler file; expected serial, local, an address such as tcp://host:8786, or "
-            "the file of `dask scheduler --scheduler-file`"
+            f"cluster {path}: no such scheduler file; expected serial, local, slurm, pbs, lsf, an address such as "
+            "tcp://host:8786, or the file of `dask scheduler --scheduler-file`"
         )
 
 

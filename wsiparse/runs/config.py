@@ -40,7 +40,7 @@ class RunConfig(BaseModel):
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     cluster: str = "local"
-    """`serial`, `local`, or a Dask scheduler by its address or its scheduler file."""
+    """`serial`, `local`, `slurm`, `pbs`, `lsf`, or a Dask scheduler by its address or its scheduler file."""
     workers: int | None = Field(default=None, ge=1)
     """Worker processes of a local cluster; None takes one for each accelerator, or threads where there is none."""
     window: int = Field(default=4, ge=1)
