@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-SLURM_VARIABLES = ("SLURM_MEM_PER_NODE",)
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def usable_memory() -> int:
@@ -21,13 +21,30 @@ def usable_memory() -> int:
 
 
 def _cgroup_limits() -> list[int]:
-    texts = [Path(name).read_text().strip() for name in CGROUP_FILES if Path(name).exists()]
+    """Limits of this process's control group and of all above it, in either version of the interface."""
+    lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
+    files = [file for line in lines for file in _limit_files(*line.split(":", 2)[1:])]
+    texts = [file.read_text().strip() for file in files if file.exists()]
     return [int(text) for text in texts if text.isdigit()]
 
 
+def _limit_files(controllers: str, path: str) -> list[Path]:
+    if controllers not in {"", "memory"}:
+        return []
+    root, name = (CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (CGROUPS, "memory.max")
+    own = root / path.lstrip("/")
+    return [folder / name for folder in (own, *own.parents) if folder.is_relative_to(root)]
+
+
 def _slurm_limits() -> list[int]:
-    texts = [os.environ.get(name, "") for name in SLURM_VARIABLES]
-    return [int(text) << 20 for text in texts if text.isdigit() and int(text)]  # SLURM counts MiB; 0 means no limit
+    node, each = (_read_number(f"SLURM_MEM_PER_{part}") for part in ("NODE", "CPU"))
+    limits = (node, each * _read_number("SLURM_CPUS_ON_NODE"))
+    return [limit << 20 for limit in limits if limit]  # SLURM counts MiB; 0 means no limit
+
+
+def _read_number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdigit() else 0
 
 
 def free_disk(path: Path) -> int:
