@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_evaluate(commands)
     _add_compare(commands)
+    _add_report(commands)
     _add_export(commands)
     _add_picture(commands)
     _add_train(commands)
@@ -285,6 +286,21 @@ def _compare(options: argparse.Namespace) -> int:
     if options.output:
         write_comparison(options.output, runs, options.metric, compared)
         console.print(f"comparison: {options.output}")
+    return OK
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser("report", help="the run at a glance: one HTML file with tables, charts and pictures")
+    report.add_argument("output", type=Path, help="folder of a run")
+    report.add_argument("--pictures", type=int, default=50, help="slides shown as pictures; those of lowest Dice first")
+    report.set_defaults(command=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from wsiparse.runs.run import open_run
+    from wsiparse.views.report import write_report
+
+    console.print(f"report: {write_report(open_run(options.output), options.pictures)}")
     return OK
 
 

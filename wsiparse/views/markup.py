@@ -1,0 +1,74 @@
+"""The few pieces of HTML that a page needs; every text is escaped where it is put in."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+_COLORS = 128
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column; numbers stand on the right."""
+
+    name: str
+    number: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """The class of its cells."""
+        return ' class="n"' if self.number else ""
+
+
+def escape(value: object) -> Html:
+    """Any value as HTML."""
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+
+
+def join(parts: Iterable[object], separator: str = "\n") -> Html:
+    """Several pieces as one."""
+    return Html(separator.join(escape(part) for part in parts))
+
+
+def make_section(title: str, *parts: object) -> Html:
+    """A heading with what stands under it."""
+    return Html(f"<section>\n<h2>{escape(title)}</h2>\n{join(parts)}\n</section>")
+
+
+def make_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Html:
+    """A table; a row whose first cell is filled begins a new group of rows."""
+    head = join((Html(f"<th{column.attribute}>{escape(column.name)}</th>") for column in columns), "")
+    return Html(f"<table>\n<tr>{head}</tr>\n{join(_make_row(columns, row) for row in rows)}\n</table>")
+
+
+def _make_row(columns: Sequence[Column], row: Sequence[object]) -> Html:
+    cells = (Html(f"<td{column.attribute}>{escape(cell)}</td>") for column, cell in zip(columns, row, strict=True))
+    first = ' class="first"' if row[0] else ""
+    return Html(f"<tr{first}>{join(cells, '')}</tr>")
+
+
+def make_swatch(name: str, color: Sequence[int]) -> Html:
+    """A name behind a square of its colour."""
+    red, green, blue = (int(value) for value in color)
+    return Html(f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>{escape(name)}')
+
+
+def embed_image(image: Image.Image, alternative: str) -> Html:
+    """A picture inside the page itself, in few colours so that a cohort fits into a file that can be mailed."""
+    buffer = io.BytesIO()
+    image.convert("RGB").quantize(_COLORS).save(buffer, "PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    size = f'width="{image.width}" height="{image.height}"'
+    return Html(f'<img src="data:image/png;base64,{data}" {size} alt="{escape(alternative)}">')

@@ -1,0 +1,219 @@
+"""report.html: a run at a glance in one file that needs nothing else, for a screen or a printer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from wsiparse.files import read_json, write_whole
+from wsiparse.runs.run import Run, State
+from wsiparse.views.charts import draw_bars, draw_boxes, draw_matrix
+from wsiparse.views.gallery import draw_figures, open_gallery
+from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table
+
+PICTURES = 50
+"""Slides that are shown as pictures; some 150 kB each."""
+Numbers = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the files of a run say."""
+
+    run: Run
+
+    @cached_property
+    def record(self) -> Numbers:
+        return self.run.record
+
+    @cached_property
+    def states(self) -> dict[str, State]:
+        return {row.id: self.run.state(row.id) for row in self.run.rows}
+
+    @cached_property
+    def summaries(self) -> dict[str, Numbers]:
+        finished = {State.DONE, State.EMPTY}
+        return {name: self.run.summary(name) for name, state in self.states.items() if state in finished}
+
+    @cached_property
+    def evaluation(self) -> Numbers | None:
+        path = self.run.path / "evaluation.json"
+        return dict(read_json(path)) if path.exists() else None
+
+    @property
+    def colors(self) -> dict[str, Sequence[int]]:
+        return {entry["name"]: entry["color"] for entry in self.record["targets"]}
+
+    @cached_property
+    def scores(self) -> dict[tuple[str, str], Numbers]:
+        """Measures by slide and target."""
+        slides = self.evaluation["slides"] if self.evaluation else []
+        return {(entry["slide"], entry["target"]): entry for entry in slides}
+
+
+def write_report(run: Run, pictures: int = PICTURES) -> Path:
+    """Write OUT/report.html and return its path; with measures where the run was evaluated, without where not."""
+    facts = _Facts(run)
+    counts = ", ".join(f"{list(facts.states.values()).count(state)} {state}" for state in State)
+    page = Template(files("wsiparse.views").joinpath("report.html").read_text(encoding="utf-8")).substitute(
+        title=escape(f"wsiparse: {run.path.resolve().name}"),
+        subtitle=escape(f"{len(facts.states)} slides: {counts} · model {facts.record['model']['name']}"),
+        sections=join(_make_sections(facts, pictures)),
+    )
+    path = run.path / "report.html"
+    with write_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def _make_sections(facts: _Facts, pictures: int) -> Iterator[Html]:
+    yield make_section("Cohort", _tabulate_cohort(facts))
+    if facts.evaluation is not None:
+        yield from _show_evaluation(facts, facts.evaluation)
+    if State.FAILED in facts.states.values():
+        yield make_section("Failures", _tabulate_failures(facts))
+    yield make_section("Slides", _tabulate_slides(facts))
+    yield from _show_pictures(facts, pictures)
+    if facts.summaries:
+        yield make_section("Time by stage", draw_bars(_sum_seconds(facts)))
+    yield make_section("Provenance", _tabulate_provenance(facts.record))
+
+
+def _tabulate_cohort(facts: _Facts) -> Html:
+    columns = [Column("target"), *(Column(name, True) for name in ("slides", "objects", "area mm²", "mean p"))]
+    entries = [entry for summary in facts.summaries.values() for entry in summary["targets"]]
+    rows = []
+    for name, color in facts.colors.items():
+        mine = [entry for entry in entries if entry["target"] == name and entry["objects"]]
+        area, objects = sum(entry["area_um2"] for entry in mine), sum(entry["objects"] for entry in mine)
+        weighted = sum(entry["area_um2"] * entry["mean_probability"] for entry in mine)
+        probability = _show(weighted / area if area else None, 2)
+        rows.append((make_swatch(name, color), len(mine), objects, f"{area / 1e6:.4f}", probability))
+    return make_table(columns, rows)
+
+
+def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
+    dices = {entry["target"]: _list_dices(facts, entry["target"]) for entry in evaluation["targets"]}
+    boxes = {target: values for target, values in dices.items() if values}
+    notes = Html("<p>Dice of the added pixels with the 95 % interval of drawing slides; each dot is a slide.</p>")
+    drawn = draw_boxes(boxes, facts.colors) if boxes else Html("")
+    yield make_section("Agreement with the references", notes, _tabulate_scores(evaluation), drawn)
+    objects = [entry for entry in evaluation["targets"] if entry["objects"]]
+    if objects:
+        yield make_section("Objects", _tabulate_objects(objects))
+    for confusion in evaluation["confusions"]:
+        names = ["none", *confusion["targets"]]
+        note = Html("<p>Share of the pixels of each reference target (row) that were taken for each target.</p>")
+        yield make_section("Confusion within a group", note, draw_matrix(names, confusion["pixels"]))
+
+
+def _list_dices(facts: _Facts, target: str) -> list[float]:
+    entries = (entry for (_, name), entry in facts.scores.items() if name == target)
+    return [entry["dice"] for entry in entries if entry["dice"] is not None]
+
+
+def _tabulate_scores(evaluation: Numbers) -> Html:
+    names = ("slides", "Dice", "95 %", "mean", "median", "ECE", "HD95 µm")
+    columns = [Column("target"), *(Column(name, True) for name in names)]
+    rows = []
+    for entry in evaluation["targets"]:
+        bounds, calibration = entry["intervals"]["dice"], entry["calibration"] or {}
+        interval = "–" if bounds["low"] is None else f"{bounds['low']:.3f}–{bounds['high']:.3f}"
+        dices = (_show(entry["mean_dice"]), _show(entry["median_dice"]))
+        measures = (*dices, _show(calibration.get("ece")), _show(entry["hd95_um"], 1))
+        rows.append((entry["target"], entry["slides"], _show(entry["dice"]), interval, *measures))
+    return make_table(columns, rows)
+
+
+def _tabulate_objects(targets: Sequence[Numbers]) -> Html:
+    measures = {"PQ": "pq", "DQ": "dq", "SQ": "sq", "object F1": "object_f1", "object Dice": "object_dice"}
+    names = ("predicted", "reference", "count error", *measures)
+    rows = []
+    for entry in targets:
+        objects = entry["objects"]
+        counts = (objects["predicted_objects"], objects["reference_objects"], _show(objects["count_error"]))
+        rows.append((entry["target"], *counts, *(_show(objects[name]) for name in measures.values())))
+    return make_table([Column("target"), *(Column(name, True) for name in names)], rows)
+
+
+def _tabulate_failures(facts: _Facts) -> Html:
+    failures = {name: facts.run.failure(name) for name, state in facts.states.items() if state is State.FAILED}
+    rows = [(name, failure["reason"], failure["message"]) for name, failure in failures.items()]
+    return make_table([Column("slide"), Column("reason"), Column("message")], rows)
+
+
+def _tabulate_slides(facts: _Facts) -> Html:
+    numbers = ("tissue", "tiles", "seconds")
+    found = ("objects", "area mm²", "mean p", "Dice")
+    columns = [Column("slide"), Column("state"), *(Column(name, True) for name in numbers), Column("target")]
+    rows = [row for name in facts.states for row in _list_rows(facts, name)]
+    return make_table([*columns, *(Column(name, True) for name in found)], rows)
+
+
+def _list_rows(facts: _Facts, slide: str) -> Iterator[tuple[object, ...]]:
+    """A row for each target of a slide, the slide's own cells in the first of them alone."""
+    summary = facts.summaries.get(slide)
+    if summary is None or not summary["targets"]:
+        share = f"{summary['tissue_share']:.0%}" if summary else ""
+        yield slide, facts.states[slide], share, *[""] * 7
+        return
+    seconds = f"{sum(summary['seconds'].values()):.1f}"
+    own: tuple[object, ...] = (slide, facts.states[slide], f"{summary['tissue_share']:.0%}", summary["tiles"], seconds)
+    for entry in summary["targets"]:
+        dice = facts.scores.get((slide, entry["target"]), {}).get("dice")
+        found = (entry["objects"], f"{entry['area_um2'] / 1e6:.4f}", _show(entry["mean_probability"], 2), _show(dice))
+        yield *own, entry["target"], *found
+        own = ("",) * len(own)
+
+
+def _show_pictures(facts: _Facts, limit: int) -> Iterator[Html]:
+    gallery = open_gallery(facts.run, facts.evaluation)
+    chosen = gallery.choose(limit)
+    if not chosen:
+        return
+    left_out = len(facts.summaries) - len(chosen)
+    more = f" {left_out} slides are not shown; those with the lowest Dice are." if left_out else ""
+    panels = "The slide, its probability maps, and its reference where it was compared (grey: not compared)."
+    yield make_section("Pictures", Html(f"<p>{panels}{more}</p>"), draw_figures(gallery, chosen))
+
+
+def _sum_seconds(facts: _Facts) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for summary in facts.summaries.values():
+        for stage, seconds in summary["seconds"].items():
+            sums[stage] = sums.get(stage, 0.0) + seconds
+    return sums
+
+
+def _tabulate_provenance(record: Numbers) -> Html:
+    machine, model = record["machine"], record["model"]
+    settings = {name: value for name, value in record["config"].items() if value not in (None, [], ())}
+    facts = {
+        "wsiparse": record["wsiparse"],
+        "started": record["started"],
+        "command": " ".join(record["command"]),
+        "model": f"{model['name']}, digest {model['digest']}",
+        "fingerprint": record["fingerprint"],
+        "prompts": "; ".join(f"{entry['name']}: {entry['prompt']}" for entry in record["targets"]),
+        "settings": _list_pairs(settings),
+        "machine": _list_pairs(machine),
+        "libraries": _list_pairs(record["libraries"]),
+    }
+    return make_table([Column("what"), Column("value")], [(name, _break(value)) for name, value in facts.items()])
+
+
+def _break(value: object) -> Html:
+    return Html(f'<span style="overflow-wrap:anywhere">{escape(value)}</span>')
+
+
+def _list_pairs(values: Numbers) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _show(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
