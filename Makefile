@@ -17,11 +17,12 @@ demo: $(READY)
 	$(BIN)/wsiparse picture demo/cmu-1 demo/cmu-1-region.png --region 600,300,800,900 --side 800
 	$(BIN)/wsiparse run workflows/demo/manifest.csv -o demo/cohort
 	$(BIN)/wsiparse evaluate demo/cohort
+	$(BIN)/wsiparse report demo/cohort
 	@echo
 	@echo "Look at   demo/cmu-1.png and demo/cmu-1-region.png"
 	@echo "In QuPath open tests/data/CMU-1-Small-Region.svs, then drop demo/cmu-1/CMU-1-Small-Region/annotations.geojson.gz on it"
 	@echo "In napari open demo/cmu-1/CMU-1-Small-Region/parse.zarr/0.5um (needs napari-ome-zarr)"
-	@echo "Dice      demo/cohort/evaluation.csv"
+	@echo "Dice      demo/cohort/evaluation.csv, and demo/cohort/report.html in a browser"
 
 test: $(READY)
 	$(BIN)/python -m pytest
