@@ -12,11 +12,11 @@ from wsiparse.views.tables import make_table
 
 
 def tabulate_comparison(comparisons: Sequence[TargetComparison]) -> Table:
-    """One row a target: both means, the mean difference with its interval, and the p-values of both tests."""
-    table = make_table("target", "slides ", "A ", "B ", "B - A ", "95 % ", "Wilcoxon p ", "t test p ")
+    """One row a target: both means, their difference with its interval, p of Wilcoxon (ranks) and of Student (mean)."""
+    table = make_table("target", "n ", "A ", "B ", "B - A ", "95 % ", "p ranks ", "p mean ")
     for part in comparisons:
         mean = part.comparison.mean
-        interval = "–" if math.isnan(mean.low) else f"{mean.low:+.3f} … {mean.high:+.3f}"
+        interval = "–" if math.isnan(mean.low) else f"{mean.low:+.3f}…{mean.high:+.3f}"
         tests = (_show_p(part.comparison.wilcoxon_p), _show_p(part.comparison.t_p))
         values = (_show(part.first), _show(part.second), _show(mean.value, "+.3f"), interval, *tests)
         table.add_row(part.target, str(part.slides), *values)
