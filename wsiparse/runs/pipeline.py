@@ -24,6 +24,7 @@ from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.finish import finish_slide
+from wsiparse.runs.machine import return_freed_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.work import BlockWork, Order, prepare_slide
@@ -86,6 +87,7 @@ def describe_model(spec: ModelSpec) -> ModelFacts:
 @retry_passing
 def load_block(work: BlockWork) -> Loaded:
     """Read a block's tiles; work for a processor."""
+    return_freed_memory()
     clock = StageClock()
     with clock.measure("read"):
         batch = read_block(reader_of(work.slide), work.tiling, work.block)
