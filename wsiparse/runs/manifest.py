@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
 from wsiparse.slides.formats import SLIDE_SUFFIXES, is_slide_folder
+from wsiparse.slides.remote import is_remote, name_remote
 
 COLUMNS = ("id", "slide", "mpp", "reference", "targets")
 
@@ -45,7 +46,9 @@ class ManifestRow(BaseModel):
 
 def list_slides(sources: Sequence[str]) -> list[ManifestRow]:
     """The slides that paths name: slide files, folders of slides and manifests (.csv), in that order, ids unique."""
-    rows = [row for source in sources for row in _rows_of(Path(source))]
+    rows = [
+        row for source in sources for row in ([_row_of_url(source)] if is_remote(source) else _rows_of(Path(source)))
+    ]
     if not rows:
         raise InputError(
             f"{' '.join(sources)}: no slide found; expected slide files, folders of slides or a CSV manifest"
@@ -64,8 +67,15 @@ def _rows_of(source: Path) -> Iterable[ManifestRow]:
 
 
 def _row_of_file(path: Path) -> ManifestRow:
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "slide"
-    return ManifestRow(id=safe[:100], slide=str(path.resolve()))
+    return ManifestRow(id=_name_safely(path.stem), slide=str(path.resolve()))
+
+
+def _row_of_url(url: str) -> ManifestRow:
+    return ManifestRow(id=_name_safely(Path(name_remote(url)).stem), slide=url)
+
+
+def _name_safely(stem: str) -> str:
+    return (re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "slide")[:100]
 
 
 def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
@@ -106,9 +116,9 @@ def _parse_row(record: dict[str, Any], path: Path, number: int) -> ManifestRow:
     if not known.get("slide"):
         raise InputError(f"manifest {path}, line {number}: no slide given; fill the 'slide' column or delete the line")
     for column in ("slide", "reference"):
-        if column in known:
+        if column in known and not is_remote(known[column]):
             known[column] = str((path.parent / known[column]).resolve())
-    known.setdefault("id", _row_of_file(Path(known["slide"])).id)
+    known.setdefault("id", _name_safely(Path(name_remote(known["slide"])).stem))
     try:
         return ManifestRow(**known, extra=extra)
     except ValidationError as error:

@@ -14,7 +14,7 @@ from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, group_passes
 from wsiparse.runs.retry import retry_passing
-from wsiparse.slides.open import open_slide
+from wsiparse.slides.open import describe, make_reader
 from wsiparse.slides.slide import Slide
 from wsiparse.slides.thumbnail import read_thumbnail
 from wsiparse.slides.tissue import TissueMask, find_tissue
@@ -103,9 +103,9 @@ class BlockWork:
 
 def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
     """Open a slide, find its tissue and plan its passes; nothing is written."""
-    reader = open_slide(row.slide, id=row.id, mpp=row.mpp or order.config.mpp)
+    slide = describe(row.slide, id=row.id, mpp=row.mpp or order.config.mpp)
+    reader = make_reader(slide)
     tissue = find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP)) if order.config.tissue else None
-    slide = reader.slide
     passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in group_passes(order.targets_of(row)))
     reader.close()
     return SlidePlan(slide, tissue, passes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 from wsiparse.errors import MppError, SlideError
@@ -15,6 +16,7 @@ from wsiparse.slides.image import VENDOR as IMAGE
 from wsiparse.slides.image import ImageReader, describe_image
 from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.openslide import OpenSlideReader, describe_openslide, detect_vendor
+from wsiparse.slides.remote import fetch_slide, is_remote, name_remote
 from wsiparse.slides.slide import Reader, Slide
 from wsiparse.slides.tiff import check_directories, read_jpeg_levels
 
@@ -30,7 +32,7 @@ _lock = threading.Lock()
 
 
 def open_slide(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Reader:
-    """A reader of the slide at `path`, a file or the folder of a DICOM slide.
+    """A reader of the slide at `path`: a file, the folder of a DICOM slide, or an address such as `s3://…`.
 
     `id` is the file's name without its ending unless given; `mpp` (µm per pixel of the finest level) wins over what the
     file states. Raises SlideError, or MppError where nobody states a µm per pixel.
@@ -40,6 +42,8 @@ def open_slide(path: str | Path, *, id: str | None = None, mpp: float | None = N
 
 def describe(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Slide:
     """What the file at `path` is, without keeping it open; arguments and errors as in `open_slide`."""
+    if is_remote(str(path)):
+        return _describe_remote(str(path), id, mpp)
     named = Path(path)
     file = _find_file(named)
     check_file(file)
@@ -59,8 +63,16 @@ def describe(path: str | Path, *, id: str | None = None, mpp: float | None = Non
     return describe_image(file, name, mpp)
 
 
+def _describe_remote(url: str, id: str | None, mpp: float | None) -> Slide:
+    """What the file behind an address is; the description keeps the address, each machine has a copy of its own."""
+    name = Path(name_remote(url)).stem if id is None else id
+    return replace(describe(fetch_slide(url), id=name, mpp=mpp), path=url)
+
+
 def make_reader(slide: Slide) -> Reader:
     """A new reader of a described slide; the file is opened when pixels are first asked for."""
+    if is_remote(slide.path):
+        return make_reader(replace(slide, path=str(fetch_slide(slide.path))))
     if slide.vendor == IMAGE:
         return ImageReader(slide)
     if slide.vendor == WSIDICOM:
