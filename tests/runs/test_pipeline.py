@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -24,7 +25,7 @@ from wsiparse.runs.results import Results
 from wsiparse.runs.run import State
 from wsiparse.slides.open import open_slide
 
-TONE = {"model": "tests.tiny:build_tone", "tissue": False}
+TONE: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False}
 TIMED = {"run.json", "summary.json"}  # they carry seconds and hosts; all else must not change by a byte
 
 
@@ -64,7 +65,7 @@ def test_geojson_and_parquet_tell_the_same(cmu_1: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [{"cluster": "local"}, {"cluster": "local", "workers": 2}])
 def test_any_cluster_writes_the_same_bytes_as_serial(
-    make_slide: MakeSlide, tmp_path: Path, settings: dict[str, object]
+    make_slide: MakeSlide, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     slides = [make_slide(701, 503, name="a.svs"), make_slide(411, 613, name="b.svs")]
     serial = wsiparse.run(slides, tmp_path / "serial", cluster="serial", block_tiles=2, **TONE)
