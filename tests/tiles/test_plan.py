@@ -60,12 +60,22 @@ def test_constant_stays_constant_and_ramp_stays_ramp(tiling: Tiling, kind: str) 
     np.testing.assert_array_equal(canvas, plane)
 
 
-def test_tiles_are_white_beyond_the_slide() -> None:
+def test_tiles_are_mirrored_beyond_the_slide() -> None:
     tiling = Tiling(Grid(20, 20, 0.5), 16, 8, 2)
-    reader = ArrayReader(np.zeros((20, 20, 3), np.uint8))
+    pixels = draw_noise(20, 20)
+    reader = ArrayReader(pixels)
     batch = read_block(reader, tiling, plan_tiles(reader.slide, tiling).blocks[0])
-    assert (batch.pixels[0, :4] == 255).all()
-    assert (batch.pixels[0, 4:, 4:] == 0).all()
+    np.testing.assert_array_equal(batch.pixels[0, 4:, 4:], pixels[:12, :12])
+    np.testing.assert_array_equal(batch.pixels[0, :4, 4:], pixels[3::-1, :12])
+    np.testing.assert_array_equal(batch.pixels[0, 4:, :4], pixels[:12, 3::-1])
+
+
+def test_a_slide_smaller_than_a_tile_is_mirrored_until_the_tile_is_full() -> None:
+    tiling = Tiling(Grid(5, 7, 0.5), 32, 8, 1)
+    pixels = draw_noise(5, 7)
+    reader = ArrayReader(pixels)
+    tile = read_block(reader, tiling, plan_tiles(reader.slide, tiling).blocks[0]).pixels[0]
+    np.testing.assert_array_equal(tile, np.pad(pixels, ((4, 21), (4, 23), (0, 0)), mode="symmetric"))
 
 
 def test_a_level_close_to_the_working_mpp_is_used_as_it_is() -> None:

@@ -24,19 +24,34 @@ class TileBatch:
 
 
 def read_block(reader: Reader, tiling: Tiling, block: Block) -> TileBatch:
-    """Read the tiles of a block: its region is decoded once, overlaps are copied from it."""
+    """Read the tiles of a block: its region is decoded once, overlaps are copied from it.
+
+    What a tile shows beyond the edge of the slide is its own inner part, mirrored.
+    """
     before = reader.unreadable_pixels
     frame = _frame(tiling, block)
     pixels = read_grid(reader, tiling.grid, frame)
     side = tiling.tile
     tiles = np.empty((len(block.cores), side, side, 3), np.uint8)
     for tile, core in zip(tiles, block.cores, strict=True):
-        tile[:] = pixels[core.grow(tiling.margin).shift(-frame.x, -frame.y).slices]
+        place = core.grow(tiling.margin)
+        inside = place.intersect(tiling.grid.region)
+        tile[inside.shift(-place.x, -place.y).slices] = pixels[inside.shift(-frame.x, -frame.y).slices]
+        if inside != place:
+            _mirror_edges(tile, inside.shift(-place.x, -place.y))
     return TileBatch(block, tiles, reader.unreadable_pixels - before)
 
 
 def _frame(tiling: Tiling, block: Block) -> Region:
-    """The smallest region that holds all tiles of the block; it may lie over the edge of the canvas."""
+    """The smallest region that holds all that the block's tiles show of the slide."""
     x, y = min(core.x for core in block.cores), min(core.y for core in block.cores)
     right, bottom = max(core.right for core in block.cores), max(core.bottom for core in block.cores)
-    return Region(x, y, right - x, bottom - y).grow(tiling.margin)
+    return Region(x, y, right - x, bottom - y).grow(tiling.margin).intersect(tiling.grid.region)
+
+
+def _mirror_edges(tile: Pixels, inside: Region) -> None:
+    # White there looks like the end of the tissue, and a model draws a frame of objects along it. A mirrored tile
+    # depends on nothing but itself, so that the size of blocks still changes no byte.
+    side = len(tile)
+    down, across = (inside.y, side - inside.bottom), (inside.x, side - inside.right)
+    tile[:] = np.pad(tile[inside.slices], (down, across, (0, 0)), mode="symmetric")
