@@ -26,8 +26,8 @@ class ToneModel:
     name: str = "tone"
     digest: str = "0" * 64
     targets: tuple[Target, ...] = (DARK, LIGHT, RED)
-    tile: int = 128
-    tile_bytes: int = 128 * 128 * 16
+    tile: int = 84
+    tile_bytes: int = 84 * 84 * 16
 
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
         answers = {"dark": 255 - pixels[..., 1], "light": pixels[..., 1], "red": pixels[..., 0]}

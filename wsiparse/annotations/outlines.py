@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,12 +94,17 @@ def _take_parts(offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> tuple
     return places, starts
 
 
+# rasterio silences a warning of its own by a switch of the whole process, which two threads leave in each other's state.
+_tracing = threading.Lock()
+
+
 def trace_objects(objects: NDArray[np.int32]) -> Outlines:
     """Outline each object of an id raster [height, width] along its pixel edges, holes kept, areas exact.
 
     Ids are 1 … n, 0 is background, and the outlines come in the order of the ids. An object must be 4-connected.
     """
-    shapes = sorted(features.shapes(objects, mask=objects > 0, connectivity=4), key=_value)
+    with _tracing:
+        shapes = sorted(features.shapes(objects, mask=objects > 0, connectivity=4), key=_value)
     polygons = [shape["coordinates"] for shape, _ in shapes]
     rings = [ring for polygon in polygons for ring in polygon]
     points = np.array([point for ring in rings for point in ring], np.int32).reshape(-1, 2)

@@ -26,8 +26,9 @@ class RunConfig(BaseModel):
     """Text prompts, each resolved to a target."""
     ontology: str | None = None
     """TOML file of targets; the model's own list where none is given."""
-    overlap: int = Field(default=64, ge=0)
-    """Shared width of neighbouring tiles, in pixels; half of it is the margin that is not trusted."""
+    overlap: int | None = Field(default=None, ge=0)
+    """Shared width of neighbouring tiles, in pixels; half of it is the margin that is not trusted. None takes a quarter
+    of the model's tile, at most 128."""
     tissue: bool = True
     """Leave out what shows no tissue; False parses the whole slide."""
     simplify: float = Field(default=0.5, ge=0)

@@ -25,6 +25,10 @@ THUMBNAIL_MPP = 8.0
 """Scale at which tissue is looked for."""
 
 
+MOST_OVERLAP = 128
+"""Widest overlap that is taken unasked, in pixels."""
+
+
 @dataclass(frozen=True)
 class Order:
     """What is asked of every slide of a run; small, and it pickles."""
@@ -36,6 +40,12 @@ class Order:
     """Memory of one tile's forward pass, as the model states it."""
     targets: tuple[Target, ...]
     output: str
+
+    @property
+    def overlap(self) -> int:
+        """Shared width of neighbouring tiles; benchmarks/seams.py shows why more than 128 pixels gain little."""
+        given = self.config.overlap
+        return min(self.tile // 8 * 2, MOST_OVERLAP) if given is None else given
 
     def folder(self, row: ManifestRow) -> Path:
         """Where a slide's results go."""
@@ -112,7 +122,7 @@ def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
 
 
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
-    tiling = Tiling(choose_grid(slide, part.mpp), order.tile, order.config.overlap, order.config.block_tiles)
+    tiling = Tiling(choose_grid(slide, part.mpp), order.tile, order.overlap, order.config.block_tiles)
     return plan_tiles(slide, tiling, tissue)
 
 
