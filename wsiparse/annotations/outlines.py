@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio import features
+from rasterio.errors import NotGeoreferencedWarning
 
 Polygons = NDArray[np.object_]
 """An array of shapely polygons [polygons]."""
@@ -94,8 +95,8 @@ def _take_parts(offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> tuple
     return places, starts
 
 
-# rasterio silences a warning of its own by a switch of the whole process, which two threads leave in each other's state.
-_tracing = threading.Lock()
+# rasterio silences this by a switch of the whole process, which another thread may turn back meanwhile.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 def trace_objects(objects: NDArray[np.int32]) -> Outlines:
@@ -103,8 +104,7 @@ def trace_objects(objects: NDArray[np.int32]) -> Outlines:
 
     Ids are 1 … n, 0 is background, and the outlines come in the order of the ids. An object must be 4-connected.
     """
-    with _tracing:
-        shapes = sorted(features.shapes(objects, mask=objects > 0, connectivity=4), key=_value)
+    shapes = sorted(features.shapes(objects, mask=objects > 0, connectivity=4), key=_value)
     polygons = [shape["coordinates"] for shape, _ in shapes]
     rings = [ring for polygon in polygons for ring in polygon]
     points = np.array([point for ring in rings for point in ring], np.int32).reshape(-1, 2)
