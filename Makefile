@@ -14,12 +14,13 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/wsiparse run tests/data/CMU-1-Small-Region.svs -o demo/cmu-1 --targets "nuclei,glandular structure"
 	$(BIN)/wsiparse picture demo/cmu-1 demo/cmu-1.png
-	$(BIN)/wsiparse picture demo/cmu-1 demo/cmu-1-region.png --region 600,300,800,900 --side 800
+	$(BIN)/wsiparse picture demo/cmu-1 demo/cmu-1-region.png --region 950,500,600,450 --side 800 --targets nuclei
 	$(BIN)/wsiparse run workflows/demo/manifest.csv -o demo/cohort
 	$(BIN)/wsiparse evaluate demo/cohort
 	$(BIN)/wsiparse report demo/cohort
+	$(BIN)/wsiparse picture demo/cohort demo/glands.png --slide normal --side 400
 	@echo
-	@echo "Look at   demo/cmu-1.png and demo/cmu-1-region.png"
+	@echo "Look at   demo/cmu-1.png, demo/cmu-1-region.png and demo/glands.png"
 	@echo "In QuPath open tests/data/CMU-1-Small-Region.svs, then drop demo/cmu-1/CMU-1-Small-Region/annotations.geojson.gz on it"
 	@echo "In napari open demo/cmu-1/CMU-1-Small-Region/parse.zarr/0.5um (needs napari-ome-zarr)"
 	@echo "Dice      demo/cohort/evaluation.csv, and demo/cohort/report.html in a browser"

@@ -22,7 +22,7 @@ from wsiparse.geometry import Region
 from wsiparse.runs.config import RunConfig, load_config
 
 OK, WRONG_INPUT, SOME_FAILED, LOST = 0, 2, 3, 75
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)  # for logs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +79,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", type=_split, help="names of targets, separated by commas")
     parser.add_argument("--prompt", dest="prompts", action="append", help="text prompt; may be given several times")
     parser.add_argument("--model", help="shipped name, weights file, or package.module:factory")
+    parser.add_argument("--weights", help="weights file of a model that ships without: biomedparse")
     parser.add_argument("--ontology", help="TOML file of targets")
     parser.add_argument("--mpp", type=float, help="µm per pixel, for slides that state none")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
@@ -310,6 +311,7 @@ def _add_picture(commands: Any) -> None:
     picture.add_argument("png", type=Path)
     picture.add_argument("--slide", help="id of the slide, where the run has several")
     picture.add_argument("--region", type=_region, help="x,y,width,height in level-0 pixels; else the whole slide")
+    picture.add_argument("--targets", type=_split, default=(), help="names of targets to draw, separated by commas")
     picture.add_argument("--side", type=int, default=1200, help="longer side of the slide in the picture, in pixels")
     picture.set_defaults(command=_picture)
 
@@ -326,7 +328,9 @@ def _picture(options: argparse.Namespace) -> int:
     from wsiparse.views.picture import Frame, draw_picture
 
     run = open_run(options.output)
-    draw_picture(run, options.slide or run.rows[0].id, options.png, Frame(options.region, options.side))
+    draw_picture(
+        run, options.slide or run.rows[0].id, options.png, Frame(options.region, options.side, options.targets)
+    )
     console.print(f"picture: {options.png}")
     return OK
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import MakeSlide
@@ -57,6 +58,16 @@ def test_slide_without_mpp_names_the_ways_to_give_one(
     refuse(capfd, "--mpp", "run", slide, "-o", tmp_path / "out", *MODEL)
     code, _ = run_main(capfd, "run", slide, "-o", tmp_path / "out2", "--mpp", "0.5", "--no-tissue", *MODEL)
     assert code == 0
+
+
+def test_a_slide_without_tissue_is_named_with_a_way_out(
+    capfd: pytest.CaptureFixture[str], make_slide: MakeSlide, tmp_path: Path
+) -> None:
+    white = make_slide(600, 400, pixels=np.full((400, 600, 3), 244, np.uint8))
+    code, output = run_main(capfd, "run", white, "-o", tmp_path / "out", *MODEL)
+    assert code == 0
+    assert "empty drawn: no tissue found" in output
+    assert "--no-tissue" in output
 
 
 @pytest.mark.parametrize("mpp", ["0", "100", "-1"])

@@ -19,7 +19,7 @@ class RunConfig(BaseModel):
     model: str = "wsiparse-open-1"
     """A shipped model's name, a weights file, or `package.module:factory` for a model of one's own."""
     weights: str | None = None
-    """Weights file, for architectures that ship without (`biomedparse`)."""
+    """Weights file, for a model that ships without (`biomedparse`); what it holds says which architecture it is."""
     targets: tuple[str, ...] = ()
     """Names of targets to parse; empty parses everything the model knows."""
     prompts: tuple[str, ...] = ()

@@ -64,7 +64,7 @@ def parse_run(
 
 def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, ModelFacts]:
     """Resolve the model and the targets of a config."""
-    spec = ModelSpec(config.model, config.device)
+    spec = ModelSpec(config.weights or config.model, config.device)
     facts = engine.describe(spec)
     ontology = load_ontology(config.ontology) if config.ontology else Ontology(facts.targets)
     targets = choose_targets(ontology, config.targets, config.prompts)

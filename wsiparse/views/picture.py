@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Frame:
     region: Region | None = None
     """Level-0 pixels; None shows the whole slide."""
     side: int = 1200
+    targets: tuple[str, ...] = ()
+    """Names of the targets that are drawn; empty draws all."""
 
     def place(self, full: Grid) -> tuple[Grid, Region]:
         """The grid of the picture over a slide, and the region of it that is shown."""
@@ -46,7 +49,7 @@ def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
     reader = open_slide(summary["path"], id=slide_id, mpp=summary["mpp"])
     grid, region = frame.place(reader.slide.grid)
     slide = Image.fromarray(read_grid(reader, grid, region))
-    drawn = _draw_outlines(slide, run, slide_id, (reader.slide.grid.scale_to(grid), region))
+    drawn = _draw_outlines(slide, run, _read_outlines(run, slide_id, frame), (reader.slide.grid.scale_to(grid), region))
     pair = Image.new("RGB", (slide.width * 2 + 16, slide.height), "white")
     pair.paste(slide, (0, 0))
     pair.paste(drawn, (slide.width + 16, 0))
@@ -54,17 +57,23 @@ def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
         pair.save(partial, format="PNG", optimize=True)
 
 
-def _draw_outlines(slide: Image.Image, run: Run, slide_id: str, place: tuple[float, Region]) -> Image.Image:
+def _read_outlines(run: Run, slide_id: str, frame: Frame) -> geopandas.GeoDataFrame:
+    outlines = Results(run).annotations(slide_id)
+    return outlines[outlines["target"].isin(frame.targets)] if frame.targets else outlines
+
+
+def _draw_outlines(
+    slide: Image.Image, run: Run, outlines: geopandas.GeoDataFrame, place: tuple[float, Region]
+) -> Image.Image:
     scale, region = place
     targets = {entry["name"]: Target(**entry) for entry in run.record["targets"]}
-    frame = Results(run).annotations(slide_id)
-    moved = move_geometries(frame.geometry.to_numpy(), scale, region)
+    moved = move_geometries(outlines.geometry.to_numpy(), scale, region)
     picture = slide.convert("RGBA")
     # Large outlines first, so that what lies inside them is not painted over.
     for n in np.argsort(-shapely.area(moved), kind="stable"):
         if shapely.intersects(moved[n], shapely.box(0, 0, *slide.size)):
             for polygon in shapely.get_parts(moved[n]):
-                _draw_polygon(picture, polygon, targets[frame["target"].iloc[n]])
+                _draw_polygon(picture, polygon, targets[outlines["target"].iloc[n]])
     return picture.convert("RGB")
 
 

@@ -37,6 +37,8 @@ def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
     console.print(table)
     for slide_id in (name for name, state in states.items() if state is State.FAILED):
         console.print(f"failed {slide_id}: {run.failure(slide_id)['message']}", style="red")
+    for slide_id in (name for name, state in states.items() if state is State.EMPTY):
+        console.print(f"empty {slide_id}: no tissue found, expected some that is stained; --no-tissue parses all of it")
     console.print(f"results: {run.path}")
     return sum(state is State.FAILED for state in states.values())
 
