@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ class Ontology:
         words = {word.casefold(): t.name for t in self.targets for word in (t.name, t.prompt, *t.synonyms)}
         close = difflib.get_close_matches(text, words, n=3, cutoff=0.0)
         return list(dict.fromkeys(words[word] for word in close))
+
+
+def list_groups(targets: Iterable[Target]) -> tuple[str, ...]:
+    """Names of the exclusive groups, in the order in which their first target stands."""
+    return tuple(dict.fromkeys(target.group for target in targets))
 
 
 def load_ontology(path: str | Path) -> Ontology:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,7 @@ from wsiparse.evaluation.confusion import Confusion, DrawnCodes
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.scores import Score
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import read_region
-from wsiparse.maps.labels import LabelImage, read_labels
+from wsiparse.maps.labels import LabelImage, read_labels, read_scores
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Target
 from wsiparse.slides.levels import cut_region
@@ -51,12 +51,7 @@ class GroupEvaluation:
 
 def open_prediction(image: LabelImage) -> Prediction:
     """The label map of a run, read a block at a time; what was not written is predicted to be nothing."""
-    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
-
-    def read(region: Region) -> NDArray[np.uint8]:
-        return read_region(image.canvas, region)[channels]
-
-    return Prediction(image.canvas.grid, image.targets, _read_regions(image), read)
+    return Prediction(image.canvas.grid, image.targets, _read_regions(image), partial(read_scores, image))
 
 
 def evaluate_slide(slide: str, prediction: Prediction, reference: Reference) -> GroupEvaluation:

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from shapely import MultiPolygon, Polygon
 
+from wsiparse.annotations.measures import measure_shapes
+from wsiparse.geometry import Grid
+
 _FEWEST = 3
+_ANY_GRID = Grid(1, 1, 1.0)  # ratios are the same at every scale
 
 
 @dataclass(frozen=True)
@@ -48,27 +52,10 @@ class Trend:
 
 def measure_polygon(polygon: Polygon | MultiPolygon) -> Regularity:
     """Regularity of a valid outline, holes taken out."""
-    area = float(polygon.area)
-    if area == 0:
+    if polygon.area == 0:
         return Regularity(math.nan, math.nan, math.nan)
-    left, top, right, bottom = polygon.bounds
-    box = (right - left) * (bottom - top)
-    return Regularity(area / box, area / float(polygon.convex_hull.area), area**2 / (2 * math.pi * _inertia(polygon)))
-
-
-def _inertia(polygon: Polygon | MultiPolygon) -> float:
-    centroid = shapely.get_coordinates(polygon.centroid)[0]
-    # About the centroid itself: far from the origin of a slide, the difference of two large moments keeps no digits.
-    placed = shapely.orient_polygons(shapely.transform(polygon, lambda points: points - centroid))
-    rings = [ring for part in shapely.get_parts(placed) for ring in (part.exterior, *part.interiors)]
-    return float(sum(_ring_moment(shapely.get_coordinates(ring)) for ring in rings))
-
-
-def _ring_moment(points: NDArray[np.float64]) -> float:
-    # ∫ (x² + y²) over a ring by Green's theorem; positive or negative with the direction in which the ring turns.
-    first, last = points[:-1], points[1:]
-    cross = first[:, 0] * last[:, 1] - last[:, 0] * first[:, 1]
-    return float((cross[:, None] * (first**2 + first * last + last**2)).sum() / 12)
+    one = measure_shapes(np.array([polygon], object), _ANY_GRID)
+    return Regularity(float(one.box_ratio[0]), float(one.convex_ratio[0]), float(one.inertia_ratio[0]))
 
 
 def measure_mask(mask: NDArray[np.bool_]) -> Regularity:

@@ -10,15 +10,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Region
-from wsiparse.maps.canvas import Canvas, read_attributes, write_group
+from wsiparse.maps.canvas import Canvas, read_attributes, read_region, write_group
 from wsiparse.maps.metadata import VERSION, describe_labels, list_levels
 from wsiparse.maps.pyramid import build_levels, pool_mode
 from wsiparse.maps.recognition import Labels, label_type
 from wsiparse.maps.shards import create_array, find_shards, read_pixels, write_shard
-from wsiparse.ontology import Target
+from wsiparse.ontology import Target, list_groups
 from wsiparse.tiles.plan import Block
 
 
@@ -61,8 +62,7 @@ def create_labels(canvas: Canvas, group: str) -> LabelImage:
 
 def list_labels(canvas: Canvas) -> tuple[LabelImage, ...]:
     """The label images that were made of a canvas, in the order of its targets."""
-    groups = dict.fromkeys(target.group for target in canvas.targets)
-    images = (LabelImage(canvas, group) for group in groups)
+    images = (LabelImage(canvas, group) for group in list_groups(canvas.targets))
     return tuple(image for image in images if (image.path / "zarr.json").exists())
 
 
@@ -74,6 +74,13 @@ def write_labels(image: LabelImage, block: Block, labels: Labels) -> None:
 def read_labels(image: LabelImage, region: Region, level: int = 0) -> Labels:
     """Codes [h, w] of a region in pixels of a level; 0 beyond it and where no block was written."""
     return read_pixels(image.path / str(level), region)
+
+
+def read_scores(image: LabelImage, region: Region) -> NDArray[np.uint8]:
+    """Probabilities uint8 [targets of the group, h, w] that a region's labels come from."""
+    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
+    scores: NDArray[np.uint8] = read_region(image.canvas, region)[channels]
+    return scores
 
 
 def written_labels(image: LabelImage) -> set[tuple[int, int]]:

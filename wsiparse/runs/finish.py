@@ -15,12 +15,11 @@ from wsiparse.annotations.pieces import Pieces
 from wsiparse.annotations.polygons import join_blocks
 from wsiparse.files import write_json
 from wsiparse.geometry import Region
-from wsiparse.maps.canvas import read_region
-from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, write_labels
+from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, read_scores, write_labels
 from wsiparse.maps.pyramid import build_pyramid
 from wsiparse.maps.recognition import recognize
 from wsiparse.maps.shards import remove_partials
-from wsiparse.ontology import Target
+from wsiparse.ontology import Target, list_groups
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import State
@@ -104,7 +103,7 @@ def _write_annotations(work: SlideWork, tallies: dict[str, Tally]) -> None:
 
 def _annotate_slide(work: SlideWork) -> Iterator[Annotation]:
     for part in work.passes:
-        for group in dict.fromkeys(target.group for target in part.canvas.targets):
+        for group in list_groups(part.canvas.targets):
             yield from _annotate_group(work, part, group)
 
 
@@ -119,8 +118,7 @@ def _annotate_group(work: SlideWork, part: PassWork, group: str) -> Iterator[Ann
 
 def _label_block(image: LabelImage, block: Block, tracing: InstanceTracing) -> Pieces:
     """Write a block's labels and trace it, with as much around it as telling its objects apart takes."""
-    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
-    probabilities = read_region(image.canvas, block.region.grow(tracing.halo))[channels]  # [K, h + 2 halo, w + 2 halo]
+    probabilities = read_scores(image, block.region.grow(tracing.halo))  # [K, h + 2 halo, w + 2 halo]
     labels = recognize(probabilities, image.targets)
     inside = Region(tracing.halo, tracing.halo, block.region.width, block.region.height)
     write_labels(image, block, labels[inside.slices])

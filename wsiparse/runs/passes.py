@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsiparse.errors import InputError
-from wsiparse.ontology import Ontology, Target
+from wsiparse.ontology import Ontology, Target, list_groups
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class Pass:
     @property
     def groups(self) -> dict[str, tuple[Target, ...]]:
         """Exclusive groups, in the order in which their first target stands."""
-        names = dict.fromkeys(target.group for target in self.targets)
-        return {name: tuple(t for t in self.targets if t.group == name) for name in names}
+        return {name: tuple(t for t in self.targets if t.group == name) for name in list_groups(self.targets)}
 
 
 def choose_targets(ontology: Ontology, names: Sequence[str], prompts: Sequence[str]) -> tuple[Target, ...]:

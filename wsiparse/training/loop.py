@@ -17,7 +17,7 @@ from wsiparse.errors import InputError, ModelError
 from wsiparse.models.load import choose_device, list_models
 from wsiparse.models.open_model import Header, read_weights, write_weights
 from wsiparse.models.open_network import OpenNetwork, place_network
-from wsiparse.ontology import Ontology, load_ontology
+from wsiparse.ontology import Ontology, list_groups, load_ontology
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples
 from wsiparse.training.losses import Columns, measure_dice, score_batch
@@ -105,14 +105,10 @@ def split_decay(network: nn.Module, decay: float) -> list[dict[str, object]]:
 def describe_columns(ontology: Ontology) -> Columns:
     """The columns of a batch: every group weighs the same, the absent prompts little, for they are easy."""
     weights = torch.from_numpy(Supervision.of(ontology).weigh_columns())
-    groups = [[k for k, target in enumerate(ontology.targets) if target.group == g] for g in list_groups(ontology)]
+    targets = ontology.targets
+    groups = [[k for k, target in enumerate(targets) if target.group == g] for g in list_groups(targets)]
     exclusive = tuple(tuple(group) for group in groups if len(group) > 1)
     return Columns(torch.cat([weights, torch.full((ABSENT_COLUMNS,), ABSENT_WEIGHT)]), exclusive)
-
-
-def list_groups(ontology: Ontology) -> list[str]:
-    """Names of the groups, in the order of their first target."""
-    return list(dict.fromkeys(target.group for target in ontology.targets))
 
 
 def schedule_rate(step: int, settings: TrainingSettings) -> float:
