@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "wsiparse"
 WORDS = ["errors", "files", "geometry", "ontology"]
 STAGES = ["slides", "tiles", "models", "maps", "annotations", "evaluation", "runs", "training", "views"]
-TOP = ["cli", "__init__", "__main__"]
+TOP = ["commands", "cli", "__init__", "__main__"]
 ALLOWED = {
     "torch": {"models", "training"},
     "pydantic": {"runs"},

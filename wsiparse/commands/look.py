@@ -1,0 +1,68 @@
+"""`wsiparse plan`, `info`, `status`: what a run will take, what a slide is, how far a run stands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from wsiparse.commands.ending import OK, SOME_FAILED, console
+from wsiparse.commands.settings import add_settings, read_settings
+
+
+def add_commands(commands: Any) -> None:
+    """Add `plan`, `info` and `status`."""
+    _add_plan(commands)
+    _add_info(commands)
+    _add_status(commands)
+
+
+def _add_plan(commands: Any) -> None:
+    plan = commands.add_parser("plan", help="tiles, blocks, memory and disk, before anything runs")
+    plan.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
+    plan.add_argument("-o", "--output", type=Path, default=Path(), help="where the results would go")
+    add_settings(plan)
+    plan.set_defaults(command=_plan)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from wsiparse.runs.manifest import list_slides
+    from wsiparse.runs.parse import take_order
+    from wsiparse.runs.pipeline import SerialEngine
+    from wsiparse.views.tables import show_plans
+
+    order, _ = take_order(SerialEngine(), read_settings(options), options.output)
+    show_plans(console, order, list_slides(options.slides))
+    return OK
+
+
+def _add_info(commands: Any) -> None:
+    info = commands.add_parser("info", help="what a slide is: levels, mpp and its source, codec, tissue, read speed")
+    info.add_argument("slide")
+    info.add_argument("--mpp", type=float, help="µm per pixel, where the slide states none")
+    info.set_defaults(command=_info)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from wsiparse.views.tables import show_slide
+
+    show_slide(console, options.slide, options.mpp)
+    return OK
+
+
+def _add_status(commands: Any) -> None:
+    status = commands.add_parser("status", help="which slides of a run are done, left or failed, and why")
+    status.add_argument("output", type=Path)
+    shown = status.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="for programs")
+    shown.add_argument("--watch", action="store_true", help="until nothing is left to do")
+    status.set_defaults(command=_status)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from wsiparse.runs.run import open_run
+    from wsiparse.views.status import show_status, watch_status
+
+    run = open_run(options.output)
+    failed = watch_status(console, run) if options.watch else show_status(console, run, options.json)
+    return SOME_FAILED if failed else OK

@@ -1,0 +1,44 @@
+"""Options that stand above the settings of a config file, shared by the commands that take them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from wsiparse.runs.config import RunConfig, load_config
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Options that stand above the same settings of a config file; None leaves the file's."""
+    parser.add_argument("--config", type=Path, help="TOML file of settings; options here stand above it")
+    parser.add_argument("--targets", type=split_names, help="names of targets, separated by commas")
+    parser.add_argument("--prompt", dest="prompts", action="append", help="text prompt; may be given several times")
+    parser.add_argument("--model", help="shipped name, weights file, or package.module:factory")
+    parser.add_argument("--weights", help="weights file of a model that ships without: biomedparse")
+    parser.add_argument("--ontology", help="TOML file of targets")
+    parser.add_argument("--mpp", type=float, help="µm per pixel, for slides that state none")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--cluster", help="serial, local, or a Dask scheduler: its address or its scheduler file")
+    parser.add_argument("--workers", type=int, help="worker processes of a local cluster")
+    parser.add_argument("--window", type=int, help="blocks in flight for each worker")
+    parser.add_argument("--overlap", type=int, help="shared width of neighbouring tiles, in pixels")
+    parser.add_argument("--block-tiles", type=int, help="tiles on each side of a block")
+    parser.add_argument("--memory-gb", type=float, help="memory that may be used")
+    parser.add_argument("--no-tissue", dest="tissue", action="store_false", default=None, help="parse blank areas too")
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The names in a list with commas, for argparse."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def read_settings(options: argparse.Namespace) -> RunConfig:
+    """The run's settings, from the config file and above it the command line."""
+    return load_config(options.config, list_given(options))
+
+
+def list_given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that stand on the command line."""
+    given = {name: getattr(options, name, None) for name in RunConfig.model_fields}
+    return {name: value for name, value in given.items() if value is not None}
