@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.models.official import DATA, REDUCED, load_reduced, official_weights
+from wsiparse.cli import main
 from wsiparse.errors import ModelError
 from wsiparse.models.checkpoint import (
     UNUSED,
@@ -96,14 +98,40 @@ def test_the_training_file_with_its_criterion_is_accepted(tmp_path: Path) -> Non
 
 def test_a_converted_file_holds_the_used_tensors_and_loads_alike(tmp_path: Path) -> None:
     torch.save(official_weights(), tmp_path / "w.pt")
-    convert_weights(tmp_path / "w.pt", tmp_path / "w.safetensors")
+    made = convert_weights(tmp_path / "w.pt", tmp_path / "w.safetensors", REDUCED)
     assert not list(tmp_path.glob(".*"))
+    assert made.digest == digest_weights(tmp_path / "w.safetensors")
     converted = load_file(tmp_path / "w.safetensors")
     assert set(converted) == {name for name in official_weights() if not name.startswith(UNUSED)}
+    assert made.kept == len(converted)
+    assert sum(made.left.values()) == len(official_weights()) - len(converted)
+    assert set(made.left) <= set(UNUSED)
     with safe_open(tmp_path / "w.safetensors", "pt") as file:
         assert file.metadata() == {"format": "biomedparse-v1"}
     ours, theirs = (load_reduced(tmp_path / name, torch.float32).state_dict() for name in ("w.pt", "w.safetensors"))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_conversion_that_is_not_the_published_model_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(official_weights(), tmp_path / "w.pt")
+    assert main(["models", "convert", str(tmp_path / "w.pt"), str(tmp_path / "w.safetensors")]) == 2
+    assert "missing; expected the complete weights" in capsys.readouterr().err
+    assert main(["models", "convert", str(tmp_path / "w.pt"), str(tmp_path / "w.bin")]) == 2
+    assert "ends in .safetensors" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["w.pt"]
+
+
+def test_the_command_says_what_it_wrote_and_what_it_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsiparse.models.checkpoint.convert_weights", partial(convert_weights, sizes=REDUCED))
+    torch.save(official_weights() | {"criterion.empty_weight": torch.ones(17)}, tmp_path / "w.pt")
+    assert main(["models", "convert", str(tmp_path / "w.pt"), str(tmp_path / "w.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert "criterion. (1)" in said
+    assert digest_weights(tmp_path / "w.safetensors") in said
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:

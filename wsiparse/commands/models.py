@@ -31,6 +31,25 @@ def _train(options: argparse.Namespace) -> int:
 def _add_models(commands: Any) -> None:
     models = commands.add_parser("models", help="the models that are installed, with targets, licence and digest")
     models.set_defaults(command=_models)
+    parts = models.add_subparsers(metavar="COMMAND", title="commands; none lists the models")
+    _add_convert(parts)
+
+
+def _add_convert(parts: Any) -> None:
+    convert = parts.add_parser("convert", help="weights of BiomedParse as safetensors, checked tensor by tensor")
+    convert.add_argument("source", type=Path, metavar="IN", help="biomedparse_v1.pt as published, or .safetensors")
+    convert.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
+    convert.set_defaults(command=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from wsiparse.models.checkpoint import convert_weights
+
+    made = convert_weights(options.source, options.target)
+    for name, count in made.left.items():
+        console.print(f"left out, as no text prompt reaches it: {name}{'*' if count > 1 else ''} ({count})")
+    console.print(f"written: {options.target}, {made.kept} tensors, SHA-256 {made.digest}")
+    return OK
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from wsiparse.errors import ModelError
 from wsiparse.files import write_whole
+from wsiparse.models.network import PUBLISHED, Sizes, build_biomedparse
 
 FORMAT = "biomedparse-v1"
 _PREDICTOR = "sem_seg_head.predictor."
@@ -65,16 +68,37 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a file by official name, without those that are known to be unused."""
-    path = Path(path)
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(UNUSED)}
+    return {name: tensor for name, tensor in _read_tensors(Path(path)).items() if not name.startswith(UNUSED)}
 
 
-def convert_weights(source: str | Path, target: str | Path) -> None:
-    """Write the used tensors of a `.pt` or `.safetensors` file as safetensors, under the official names."""
-    tensors = {name: tensor.contiguous() for name, tensor in read_weights(source).items()}
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a weights file."""
+
+    digest: str
+    """SHA-256 of the file that was written."""
+    kept: int
+    """Tensors in it."""
+    left: Mapping[str, int]
+    """Tensors left behind, by the beginnings in `UNUSED`."""
+
+
+def convert_weights(source: str | Path, target: str | Path, sizes: Sizes = PUBLISHED) -> Conversion:
+    """Write the used tensors of a `.pt` or `.safetensors` file as safetensors, under the official names.
+
+    Raises ModelError, and writes nothing, where they are not exactly the tensors of BiomedParse v1.
+    """
+    if Path(target).suffix != ".safetensors":
+        raise ModelError(f"{target}: expected a name that ends in .safetensors, by which the file is read again")
+    with torch.device("meta"):
+        expected = build_biomedparse(sizes).state_dict()
+    found = _read_tensors(Path(source))
+    used = {name: tensor.contiguous() for name, tensor in found.items() if not name.startswith(UNUSED)}
+    check_tensors({rename_official(name): tensor for name, tensor in used.items()}, expected, str(source))
     with write_whole(Path(target)) as partial:
-        save_file(tensors, partial, {"format": FORMAT})
+        save_file(used, partial, {"format": FORMAT})
+    left = Counter(next(start for start in UNUSED if name.startswith(start)) for name in found.keys() - used.keys())
+    return Conversion(digest_weights(target), len(used), dict(sorted(left.items())))
 
 
 def digest_weights(path: str | Path) -> str:
@@ -117,6 +141,10 @@ def _rename(name: str, table: Iterable[tuple[str, str]]) -> str:
         if match := re.match(pattern, name):
             return after.replace("#", match.group(1) if match.groups() else "") + name[match.end() :]
     return name
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
