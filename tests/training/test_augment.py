@@ -14,14 +14,14 @@ seeds = st.integers(0, 2**32 - 1)
 def draw_picture(height: int, width: int) -> Picture:
     y, x = np.mgrid[:height, :width]
     mask = (y - height / 2) ** 2 + (x - width / 3) ** 2 < (height / 4) ** 2
-    return Picture(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2), mask, ("disc",))
+    return Picture(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2), mask[None], (("disc",),))
 
 
 @given(seeds, st.integers(20, 90), st.integers(20, 90))
 @settings(deadline=None, max_examples=30)
 def test_the_mask_moves_with_the_pixels(seed: int, height: int, width: int) -> None:
     crop = warp_picture(draw_picture(height, width), 32, (0.5, 2.0), np.random.default_rng(seed))
-    assert crop.shape == (4, 32, 32)
+    assert crop.shape == (5, 32, 32)
     assert crop.min() >= 0
     assert crop.max() <= 1
     assert torch.equal(crop[0], crop[3])

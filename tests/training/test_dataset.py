@@ -86,8 +86,8 @@ def test_pictures_that_do_not_fit_their_mask_are_refused(tmp_path: Path) -> None
 
 
 def test_rare_targets_are_drawn_more_often_than_their_count() -> None:
-    empty = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.bool_)
-    pictures = [Picture(*empty, ("common",))] * 16 + [Picture(*empty, ("rare",))] * 4
+    empty = np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 2), np.bool_)
+    pictures = [Picture(*empty, (("common",),))] * 16 + [Picture(*empty, (("rare",),))] * 4
     weights = weigh_pictures(pictures, {})
     assert weights.sum() == pytest.approx(1)
     assert weights[16:].sum() / weights[:16].sum() == pytest.approx(1 / 2)
@@ -95,11 +95,26 @@ def test_rare_targets_are_drawn_more_often_than_their_count() -> None:
     assert boosted[16:].sum() / boosted[:16].sum() == pytest.approx(3 / 2)
 
 
+def label_picture(layers: tuple[tuple[str, ...], ...], known: tuple[str, ...] = ()) -> Picture:
+    return Picture(np.zeros((2, 2, 3), np.uint8), np.zeros((len(layers), 2, 2), np.bool_), layers, known)
+
+
 def test_a_present_target_makes_its_group_known() -> None:
     supervision = Supervision(("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"))
-    outlined, known = supervision.mark_present(["gland", "cancer"])
-    assert outlined.tolist() == [True, False, True, False]
-    assert known.tolist() == [True, True, True, False]
+    assert supervision.mark_layers([["gland", "cancer"]]).tolist() == [[True, False, True, False]]
+    assert supervision.mark_known(label_picture((("gland", "cancer"),))).tolist() == [True, True, True, False]
+    assert supervision.mark_known(label_picture((), ("polyp", "nuclei"))).tolist() == [False, True, False, True]
     assert supervision.weigh_columns().tolist() == [1, 0.5, 0.5, 1]
     with pytest.raises(TargetError, match="'bone'"):
-        supervision.mark_present(["bone"])
+        supervision.mark_layers([["bone"]])
+
+
+def test_masks_of_one_image_become_its_layers(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    Image.new("LA", (8, 6), (9, 255)).save(tmp_path / "full.png")
+    Image.new("RGBA", (8, 6), (0, 0, 0, 255)).save(tmp_path / "empty.png")
+    rows = [Example(tmp_path / "a.png", tmp_path / f"{n}.png", (n,), "one", "train") for n in ("full", "empty")]
+    picture = load_picture(*rows)
+    assert picture.present == ("full", "empty")
+    assert picture.masks.mean((1, 2)).tolist() == [1, 0]
+    assert picture.stack().shape == (6, 6, 8)

@@ -19,22 +19,23 @@ STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78
 
 
 def warp_picture(picture: Picture, side: int, scales: tuple[float, float], random: np.random.Generator) -> Tensor:
-    """A crop [4, side, side] of red, green, blue in 0..1 and the mask, at a random place, size, angle and mirror.
+    """A crop [3 + L + 1, side, side] of `Picture.stack` in 0..1, at a random place, size, angle and mirror.
 
     `scales` bound the magnification; what lies outside the picture is its mirror image.
     """
     scale = math.exp(random.uniform(math.log(scales[0]), math.log(scales[1])))
     angle = random.integers(4) * math.pi / 2 + random.choice([0.0, random.uniform(-0.6, 0.6)])
     flip = random.choice([-1.0, 1.0])
-    height, width = picture.mask.shape
+    height, width = picture.pixels.shape[:2]
     turn = np.array([[math.cos(angle) * flip, -math.sin(angle)], [math.sin(angle) * flip, math.cos(angle)]]) / scale
     # In the frame of affine_grid the picture spans -1..1; the crop's half side is side / 2 pixels.
     linear = turn * side / np.array([[width], [height]])
     free = np.clip(np.array([width, height]) - side / scale, 0, None) / np.array([width, height])
     matrix = np.column_stack([linear, random.uniform(-1, 1, 2) * free])
-    stack = np.concatenate([picture.pixels.transpose(2, 0, 1), picture.mask[None] * np.uint8(255)])
-    source = torch.from_numpy(stack)[None].float() / 255
-    grid = functional.affine_grid(torch.from_numpy(matrix)[None].float(), [1, 4, side, side], align_corners=False)
+    source = torch.from_numpy(picture.stack())[None].float() / 255
+    grid = functional.affine_grid(
+        torch.from_numpy(matrix)[None].float(), [1, *source.shape[1:2], side, side], align_corners=False
+    )
     return functional.grid_sample(source, grid, padding_mode="reflection", align_corners=False)[0]
 
 
@@ -74,9 +75,9 @@ def jitter_light(images: Tensor, random: np.random.Generator, strength: float) -
 
 
 def blank_corners(crops: Tensor, random: np.random.Generator, share: float) -> Tensor:
-    """Crops [N, 4, H, W] of which a `share` shows empty glass: all of it, or beyond a straight edge.
+    """Crops [N, 3 + C, H, W] of which a `share` shows empty glass: all of it, or beyond a straight edge.
 
-    Where the glass is, the mask is empty.
+    Where the glass is, the masks are empty and nothing is hidden.
     """
     side = crops.shape[-1]
     places = torch.arange(side).float() / side - 0.5
@@ -85,7 +86,7 @@ def blank_corners(crops: Tensor, random: np.random.Generator, share: float) -> T
         beyond = math.cos(angle) * places[None, :] + math.sin(angle) * places[:, None] > reach  # [H, W]
         glass = torch.from_numpy(random.uniform(0.84, 1.0, 3)).float()
         crop[:3] = torch.where(beyond, glass[:, None, None], crop[:3])
-        crop[3] = torch.where(beyond, 0.0, crop[3])
+        crop[3:] = torch.where(beyond, 0.0, crop[3:])
     return crops
 
 

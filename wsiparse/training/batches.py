@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target
 from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, warp_picture
-from wsiparse.training.dataset import Picture, Supervision, weigh_pictures
+from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
 from wsiparse.training.settings import TrainingSettings
 
 ABSENT_COLUMNS = 2
@@ -27,13 +28,14 @@ class Batch:
     images: Tensor  # [N, 3, H, W] in 0..1
     truth: Tensor  # [N, K, H, W]
     known: Tensor  # [N, K]
+    hidden: Tensor  # [N, 1, H, W], pixels about which nothing is known
     tokens: Tensor  # [K, WORDS, PIECES]
 
 
 class BatchSource:
     """Draws the batch of any step from the step's number alone: a continued run sees what it would have seen."""
 
-    def __init__(self, pictures: Sequence[Picture], ontology: Ontology, settings: TrainingSettings) -> None:
+    def __init__(self, pictures: Sequence[Sample], ontology: Ontology, settings: TrainingSettings) -> None:
         self._pictures, self._targets, self._settings = pictures, ontology.targets, settings
         self._supervision = Supervision.of(ontology)
         self._chances = weigh_pictures(pictures, settings.boost)
@@ -43,8 +45,9 @@ class BatchSource:
         settings = self._settings
         random = np.random.default_rng([settings.seed, step])
         chosen = random.choice(len(self._pictures), settings.batch, p=self._chances)
-        pictures = [self._pictures[index] for index in chosen]
-        crops = torch.stack([warp_picture(p, settings.crop, settings.scales, random) for p in pictures])
+        pictures = [self._pictures[index].read() for index in chosen]
+        warped = [warp_picture(picture, settings.crop, settings.scales, random) for picture in pictures]
+        crops = torch.stack([_spread_masks(*pair, self._supervision) for pair in zip(warped, pictures, strict=True)])
         images = jitter_light(jitter_stain(crops[:, :3], random, settings.stain_strength), random, 1.0)
         crops = blank_corners(torch.cat([images, crops[:, 3:]], 1), random, settings.glass_share)
         tokens = _tokenize(self._word_prompts(random), settings.sizes.buckets)
@@ -68,13 +71,13 @@ def draw_ahead(source: BatchSource, steps: range) -> Iterator[tuple[int, Batch]]
             yield step, batch
 
 
-def load_check(pictures: Sequence[Picture], ontology: Ontology, settings: TrainingSettings) -> Batch:
+def load_check(samples: Sequence[Sample], ontology: Ontology, settings: TrainingSettings) -> Batch:
     """Pictures as they are, cut to one size, with the targets' own prompts: the batch a run is checked on."""
-    side = settings.crop
-    crops = torch.stack([_cut_picture(picture, side) for picture in pictures])
+    pictures, supervision = [sample.read() for sample in samples], Supervision.of(ontology)
+    crops = torch.stack([_spread_masks(_cut_picture(p, settings.crop), p, supervision) for p in pictures])
     absent = [settings.absent_prompts[0] if settings.absent_prompts else "nothing", "zxqv"]
     tokens = _tokenize([*(target.prompt for target in ontology.targets), *absent], settings.sizes.buckets)
-    return _label_crops(crops, pictures, Supervision.of(ontology), tokens)
+    return _label_crops(crops, pictures, supervision, tokens)
 
 
 def word_prompt(target: Target, templates: Sequence[str], random: np.random.Generator) -> str:
@@ -94,19 +97,24 @@ def _tokenize(prompts: Sequence[str], buckets: int) -> Tensor:
 
 
 def _cut_picture(picture: Picture, side: int) -> Tensor:
-    top, left = ((size - side) // 2 for size in picture.mask.shape)
+    top, left = ((size - side) // 2 for size in picture.pixels.shape[:2])
     window = (slice(max(top, 0), max(top, 0) + side), slice(max(left, 0), max(left, 0) + side))
-    stack = np.dstack([picture.pixels[window], picture.mask[window] * np.uint8(255)])
-    missing = [(0, side - stack.shape[0]), (0, side - stack.shape[1]), (0, 0)]
-    return torch.from_numpy(np.pad(stack, missing, mode="reflect").transpose(2, 0, 1)).float() / 255
+    stack = picture.stack()[:, *window]
+    missing = [(0, 0), (0, side - stack.shape[1]), (0, side - stack.shape[2])]
+    return torch.from_numpy(np.pad(stack, missing, mode="reflect")).float() / 255
+
+
+def _spread_masks(crop: Tensor, picture: Picture, supervision: Supervision) -> Tensor:
+    """The crop with one mask a target in place of one a layer: [3 + K + 1, H, W]."""
+    outlined = torch.from_numpy(supervision.mark_layers(picture.layers)).float()  # [L, K]
+    truth = torch.einsum("lhw,lk->khw", (crop[3:-1] > 0.5).float(), outlined).clamp(max=1)
+    return torch.cat([crop[:3], truth, crop[-1:]])
 
 
 def _label_crops(crops: Tensor, pictures: Sequence[Picture], supervision: Supervision, tokens: Tensor) -> Batch:
-    marks = [supervision.mark_present(picture.present) for picture in pictures]
-    outlined = torch.from_numpy(np.stack([outlined for outlined, _ in marks])).float()  # [N, targets]
-    known = torch.from_numpy(np.stack([known for _, known in marks])).float()
+    known = torch.from_numpy(np.stack([supervision.mark_known(picture) for picture in pictures])).float()
     # Nothing is absent everywhere but the absent prompts: their columns are known and empty in every crop.
-    extra = (len(crops), len(tokens) - outlined.shape[1])
-    outlined, known = torch.cat([outlined, torch.zeros(extra)], 1), torch.cat([known, torch.ones(extra)], 1)
-    mask = (crops[:, 3:] > 0.5).float()  # [N, 1, H, W]
-    return Batch(crops[:, :3], mask * outlined[..., None, None], known, tokens)
+    extra = len(tokens) - known.shape[1]
+    known = functional.pad(known, (0, extra), value=1.0)
+    truth = functional.pad(crops[:, 3:-1], (0, 0, 0, 0, 0, extra))
+    return Batch(crops[:, :3], truth, known, crops[:, -1:] > 0.5, tokens)

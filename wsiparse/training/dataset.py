@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,48 @@ class Example:
 
 @dataclass(frozen=True)
 class Picture:
-    """An example's pixels in memory."""
+    """An image's pixels in memory, and what is known of them."""
 
     pixels: NDArray[np.uint8]  # [H, W, 3]
-    mask: NDArray[np.bool_]  # [H, W]
-    present: tuple[str, ...]
+    masks: NDArray[np.bool_]  # [L, H, W]
+    layers: tuple[tuple[str, ...], ...]
+    """Names of the targets that each mask outlines."""
+    known: tuple[str, ...] = ()
+    """Targets about which all is known, outlined or not, beside those of the outlined ones' groups."""
+    hidden: NDArray[np.bool_] | None = None  # [H, W]
+    """Pixels about which nothing is known; None knows all of them."""
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Names of all that is outlined, in the order of the masks."""
+        return tuple(dict.fromkeys(name for names in self.layers for name in names))
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Pixels [H, W] that any mask outlines."""
+        union: NDArray[np.bool_] = np.logical_or.reduce(self.masks, 0)
+        return union
+
+    def read(self) -> Picture:
+        """Itself: it is in memory already."""
+        return self
+
+    def stack(self) -> NDArray[np.uint8]:
+        """Red, green, blue, the masks and what is hidden as 0 or 255: [3 + L + 1, H, W]."""
+        hidden = np.zeros(self.pixels.shape[:2], np.bool_) if self.hidden is None else self.hidden
+        flags = np.concatenate([self.masks, hidden[None]]) * np.uint8(255)
+        return np.concatenate([self.pixels.transpose(2, 0, 1), flags])
+
+
+class Sample(Protocol):
+    """Something to learn from, in memory or not: an image, or a tile of a slide."""
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Names of the targets that are outlined in it."""
+
+    def read(self) -> Picture:
+        """Its pixels and masks."""
 
 
 def read_examples(table: str | Path, data: str | Path) -> list[Example]:
@@ -76,30 +114,51 @@ def _check_parts(examples: Sequence[Example], table: str) -> None:
             raise InputError(f"examples {table}: case {example.case!r} is in train and test; keep it in one part")
 
 
-def load_picture(example: Example) -> Picture:
-    """The pixels and the mask of an example; ReferenceFileError where they cannot be read or differ in size."""
+def load_picture(*examples: Example) -> Picture:
+    """The pixels and the masks of examples of one image.
+
+    Raises ReferenceFileError where a file cannot be read or a mask differs from the image in size.
+    """
+    pixels = _read_pixels(examples[0].image)
+    masks = np.stack([_read_mask(example, pixels.shape[:2]) for example in examples])
+    return Picture(pixels, masks, tuple(example.present for example in examples))
+
+
+def _read_pixels(path: Path) -> NDArray[np.uint8]:
     try:
-        with Image.open(example.image) as image, Image.open(example.mask) as mask:
-            picture = Picture(np.asarray(image.convert("RGB")), np.asarray(mask) > 0, example.present)
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise ReferenceFileError(f"{path.name}: {error}; expected an image and its mask") from error
+
+
+def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    try:
+        with Image.open(example.mask) as image:
+            values = np.atleast_3d(np.asarray(image))
+            colors = len([band for band in image.getbands() if band != "A"])
     except (OSError, UnidentifiedImageError) as error:
         raise ReferenceFileError(f"{example.image.name}: {error}; expected an image and its mask") from error
-    if picture.pixels.shape[:2] != picture.mask.shape:
-        raise ReferenceFileError(
-            f"{example.image.name}: image {picture.pixels.shape[:2]}, mask {picture.mask.shape}; expected equal sizes"
-        )
-    return picture
+    mask: NDArray[np.bool_] = np.logical_or.reduce(values[..., :colors] > 0, -1)
+    if mask.shape != size:
+        raise ReferenceFileError(f"{example.image.name}: image {size}, mask {mask.shape}; expected equal sizes")
+    return mask
 
 
-def weigh_pictures(pictures: Sequence[Picture], boost: Mapping[str, float]) -> NDArray[np.float64]:
+def weigh_pictures(pictures: Sequence[Sample], boost: Mapping[str, float]) -> NDArray[np.float64]:
     """How often to draw each picture; they sum to 1.
 
     A set of present targets weighs as the square root of its count, so that rare ones are seen, times the largest
     `boost` of its names.
     """
     counts = Counter(picture.present for picture in pictures)
-    weights = np.array([counts[p.present] ** -0.5 * max(boost.get(n, 1.0) for n in p.present) for p in pictures])
+    weights = np.array([counts[p.present] ** -0.5 * _find_boost(p, boost) for p in pictures])
     total: float = weights.sum()
     return weights / total
+
+
+def _find_boost(picture: Sample, boost: Mapping[str, float]) -> float:
+    return max((boost.get(name, 1.0) for name in picture.present), default=1.0)
 
 
 @dataclass(frozen=True)
@@ -114,15 +173,20 @@ class Supervision:
         """The columns of an ontology, in its order."""
         return cls(tuple(t.name for t in ontology.targets), tuple(t.group for t in ontology.targets))
 
-    def mark_present(self, present: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which targets the mask outlines [K], and which are known at all [K]: all of a present target's group."""
-        if unknown := sorted(set(present) - set(self.names)):
+    def mark_layers(self, layers: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+        """Which targets each mask outlines: [L, K]."""
+        if unknown := sorted({name for names in layers for name in names} - set(self.names)):
             raise TargetError(
                 f"examples name {unknown[0]!r}, expected one of {list(self.names)}; add it to the ontology"
             )
-        outlined = np.array([name in present for name in self.names])
-        groups = {group for group, there in zip(self.groups, outlined, strict=True) if there}
-        return outlined, np.array([group in groups for group in self.groups])
+        return np.array([[name in names for name in self.names] for names in layers], bool).reshape(-1, len(self.names))
+
+    def mark_known(self, picture: Picture) -> NDArray[np.bool_]:
+        """Which targets are known at all [K]: those of a picture's own, and all of an outlined target's group."""
+        outlined = set(picture.present)
+        groups = {group for name, group in zip(self.names, self.groups, strict=True) if name in outlined}
+        pairs = zip(self.names, self.groups, strict=True)
+        return np.array([group in groups or name in picture.known for name, group in pairs])
 
     def weigh_columns(self) -> NDArray[np.float32]:
         """Weights [K] by which every group counts the same in the loss, however many targets it has."""

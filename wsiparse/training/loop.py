@@ -24,6 +24,8 @@ from wsiparse.training.losses import Columns, measure_dice, score_batch
 from wsiparse.training.settings import TrainingSettings, read_settings
 
 ABSENT_WEIGHT = 0.1
+UNASKED = -30.0
+"""Logit of a hidden pixel: so sure that it is nothing that neither the loss nor the Dice moves."""
 
 
 def train(config_path: str | Path) -> Path:
@@ -145,7 +147,8 @@ def _compute_logits(network: OpenNetwork, batch: Batch) -> Tensor:
     images = batch.images.to(device, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16):
         logits: Tensor = network(images, batch.tokens.to(device))
-    return logits.float()
+    # Nothing is learned where nothing is known: there the answer is the right one, and flat.
+    return logits.float().masked_fill(batch.hidden.to(device), UNASKED)
 
 
 @torch.no_grad()
@@ -169,8 +172,9 @@ def check_network(network: OpenNetwork, batch: Batch, ontology: Ontology) -> dic
 
 
 def _split_batch(batch: Batch) -> list[Batch]:
-    parts = zip(*(torch.split(whole, 16) for whole in (batch.images, batch.truth, batch.known)), strict=True)
-    return [Batch(images, truth, known, batch.tokens) for images, truth, known in parts]
+    wholes = (batch.images, batch.truth, batch.known, batch.hidden)
+    parts = zip(*(torch.split(whole, 16) for whole in wholes), strict=True)
+    return [Batch(images, truth, known, hidden, batch.tokens) for images, truth, known, hidden in parts]
 
 
 def log_step(out: Path, step: int, values: dict[str, float]) -> None:
