@@ -14,23 +14,29 @@ from wsiparse.ontology import Target
 Labels = NDArray[np.unsignedinteger[Any]]
 """Codes of one exclusive group [h, w]: 0 is none of its targets, n is the n-th of them."""
 
+NEVER = 256
+"""A cut that no value reaches."""
 _STRIP_PIXELS = 1 << 17
 """Pixels handled at a time: a strip of all intermediates stays in the processor's cache."""
 
 
-def recognize(probabilities: NDArray[np.uint8], targets: Sequence[Target]) -> Labels:
-    """Codes [h, w] of one exclusive group from its probabilities uint8 [K, h, w], K in the order of `targets`.
+def recognize(probabilities: NDArray[Any], cuts: Sequence[float]) -> Labels:
+    """Codes [h, w] of one exclusive group from its probabilities uint8 [K, h, w].
 
-    A target competes where its p reaches its threshold; the largest p wins, the earlier target where two are equal.
+    A target competes where its value reaches its cut; the largest p wins, the earlier target where two are equal.
     uint8 for up to 255 targets, else uint16.
     """
     _, height, width = probabilities.shape
-    labels = np.zeros((height, width), label_type(len(targets)))  # [h, w]
+    labels = np.zeros((height, width), label_type(len(cuts)))  # [h, w]
     rows = max(_STRIP_PIXELS // max(width, 1), 1)
-    cuts = [quantize_threshold(target.threshold) for target in targets]
     for top in range(0, height, rows):
         _recognize_strip(probabilities[:, top : top + rows], cuts, labels[top : top + rows])
     return labels
+
+
+def cut_targets(targets: Sequence[Target]) -> tuple[int, ...]:
+    """The smallest stored value that reaches each target's own threshold."""
+    return tuple(quantize_threshold(target.threshold) for target in targets)
 
 
 def quantize_threshold(threshold: float) -> int:
@@ -44,8 +50,8 @@ def label_type(targets: int) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if targets <= 255 else np.uint16
 
 
-def _recognize_strip(probabilities: NDArray[np.uint8], cuts: Sequence[int], labels: Labels) -> None:
-    best = np.zeros(labels.shape, np.uint8)
+def _recognize_strip(probabilities: NDArray[Any], cuts: Sequence[float], labels: Labels) -> None:
+    best = np.zeros(labels.shape, probabilities.dtype)
     for code, (plane, cut) in enumerate(zip(probabilities, cuts, strict=True), start=1):
         wins = (plane > best) & (plane >= cut)
         np.copyto(labels, code, where=wins, casting="unsafe")

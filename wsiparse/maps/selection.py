@@ -1,19 +1,26 @@
-"""Which targets are in an image, and whose each pixel is: recognition as BiomedParse does it when asked for everything.
+"""Which targets are there at all: recognition as BiomedParse does it when asked for everything.
 
 Two ways: the paper's, and that of the published code, which differs from it in all constants, never drops the most
-confident target, and first drops masks that lie within better ones. Support adds up over the blocks of a slide.
+confident target, and first drops masks that lie within better ones. Whatever is counted adds up over the blocks of a
+slide, so that a slide is judged as a whole. Values [K, h, w] are stored ones: p = value / 255.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatMaps = NDArray[np.floating[Any]]
+from wsiparse.maps.recognition import recognize
+
+Values = NDArray[Any]
+Overlaps = NDArray[np.int64]
+"""Pixels that two masks share [K, K]; on the diagonal their areas."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,13 @@ class Rule:
     """True where it must win more than that share."""
     keep_best: bool
     """True where the most confident target is kept whatever it wins."""
+    suppress: bool
+    """True where masks that lie within more plausible ones are dropped first."""
 
 
-PAPER = Rule(floor=0.5, share=0.5, strict=True, keep_best=False)
-"""The paper leaves the share to the user; here it is the code's."""
-CODE = Rule(floor=0.1, share=0.5, strict=False, keep_best=True)
+PAPER = Rule(floor=0.5, share=0.5, strict=True, keep_best=False, suppress=False)
+"""The paper leaves the share, its λ, to the user; here it is the code's."""
+CODE = Rule(floor=0.1, share=0.5, strict=False, keep_best=True, suppress=True)
 
 
 @dataclass(frozen=True)
@@ -44,18 +53,48 @@ class Support:
     won: NDArray[np.int64]
     """Those of them where no other target is more probable [K]."""
     mass: NDArray[np.float64]
-    """Sum of the probabilities above the floor [K]."""
+    """Sum of the values above the floor [K]."""
 
     def __add__(self, other: Support) -> Support:
         return Support(self.area + other.area, self.won + other.won, self.mass + other.mass)
 
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean value above the floor [K]; 0 where there is none."""
+        return np.divide(self.mass, self.area, out=np.zeros_like(self.mass), where=self.area > 0)
 
-def measure_support(probabilities: FloatMaps, floor: float) -> Support:
-    """Support of probabilities [K, h, w] in 0..1; where two are equal the earlier target wins."""
-    above = probabilities > floor
-    best = probabilities.argmax(0)[None] == np.arange(len(probabilities))[:, None, None]  # [K, h, w]
-    mass = np.where(above, probabilities, 0).sum((1, 2), dtype=np.float64)
-    return Support(above.sum((1, 2)), (above & best).sum((1, 2)), mass)
+
+def cut_above(probability: float) -> int:
+    """The smallest stored value above a probability: 128 for 0.5."""
+    return math.floor(255 * probability + 1e-9) + 1
+
+
+MASK = cut_above(0.5)
+"""A pixel is in a target's mask from here on, in both ways."""
+
+
+def measure_support(values: Values, cut: float) -> Support:
+    """Support of values [K, h, w] that reach a cut; where two are equal the earlier target wins."""
+    count = len(values)
+    won = np.bincount(recognize(values, [cut] * count).ravel(), minlength=count + 1)[1:]
+    inside = values >= cut
+    mass = np.where(inside, values, 0).sum((1, 2), dtype=np.float64)
+    return Support(np.count_nonzero(inside, axis=(1, 2)).astype(np.int64), won.astype(np.int64), mass)
+
+
+def add_support(blocks: Iterable[Values], count: int, cut: float) -> Support:
+    """Support of `count` targets over all blocks; none where there is no block."""
+    nothing = Support(np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count))
+    return sum((measure_support(values, cut) for values in blocks), nothing)
+
+
+def count_overlaps(values: Values, cut: float) -> Overlaps:
+    """Pixels of values [K, h, w] at which two targets both reach a cut, and the areas of each; they add up."""
+    masks = values >= cut
+    counts = np.zeros((len(masks), len(masks)), np.int64)
+    for i, j in combinations_with_replacement(range(len(masks)), 2):
+        counts[i, j] = counts[j, i] = np.count_nonzero(masks[i] & masks[j])
+    return counts
 
 
 def select_targets(support: Support, rule: Rule) -> list[int]:
@@ -63,44 +102,31 @@ def select_targets(support: Support, rule: Rule) -> list[int]:
     needed = rule.share * support.area
     present = support.won > needed if rule.strict else support.won >= needed
     if rule.keep_best and len(present):
-        mean = np.divide(support.mass, support.area, out=np.zeros_like(support.mass), where=support.area > 0)
-        present[mean.argmax()] = True
+        present[support.mean.argmax()] = True
     return [int(k) for k in np.flatnonzero(present)]
 
 
-def suppress_overlaps(probabilities: FloatMaps, p_values: Sequence[float], overlap: float = 0.5) -> list[int]:
-    """Targets whose masks p > 0.5 do not lie within better ones, the most plausible first.
+def suppress_overlaps(overlaps: Overlaps, plausibility: Sequence[float], share: float = 0.5) -> list[int]:
+    """Targets whose masks do not lie within better ones, the most plausible first.
 
-    A mask goes where more than `overlap` of it is covered by one kept mask of higher p-value; empty masks go too.
+    A mask goes where more than `share` of it is covered by one kept mask that is more plausible; empty masks go too.
     """
-    masks = probabilities > 0.5
     kept: list[int] = []
-    for k in sorted(range(len(masks)), key=lambda k: -p_values[k]):
-        area = masks[k].sum()
-        if area and not any((masks[k] & masks[other]).sum() > overlap * area for other in kept):
+    for k in sorted(range(len(overlaps)), key=lambda k: -plausibility[k]):
+        area = overlaps[k, k]
+        if area and not any(overlaps[k, other] > share * area for other in kept):
             kept.append(k)
     return kept
 
 
-def combine_masks(probabilities: FloatMaps, targets: Sequence[int]) -> NDArray[np.int64]:
-    """Codes [h, w]: the most probable of the targets where its p is above 0.5, else 0.
+def select_present(read: Callable[[], Iterable[Values]], rule: Rule, plausibility: Sequence[float]) -> list[int]:
+    """Which targets are present on a slide whose blocks `read` gives, as often as it is called.
 
-    Code n is the n-th of the probabilities [K, h, w]; where two are equal the target that is named first wins.
+    `plausibility` has one number for each target: the p-value of its masks. It matters where the rule suppresses.
     """
-    codes = np.zeros(probabilities.shape[1:], np.int64)
-    if not targets:
-        return codes
-    chosen = probabilities[list(targets)]
-    return np.where(chosen.max(0) > 0.5, np.asarray(targets)[chosen.argmax(0)] + 1, codes)
-
-
-def recognize_as_code(probabilities: FloatMaps, p_values: Sequence[float]) -> NDArray[np.int64]:
-    """Codes [h, w] as the published code finds them: suppression, selection, aggregation."""
-    kept = suppress_overlaps(probabilities, p_values)
-    present = select_targets(measure_support(probabilities[kept], CODE.floor), CODE) if kept else []
-    return combine_masks(probabilities, [kept[i] for i in present])
-
-
-def recognize_as_paper(probabilities: FloatMaps) -> NDArray[np.int64]:
-    """Codes [h, w] as the paper describes it: selection and aggregation."""
-    return combine_masks(probabilities, select_targets(measure_support(probabilities, PAPER.floor), PAPER))
+    kept = list(range(len(plausibility)))
+    if rule.suppress:
+        nothing = np.zeros((len(kept), len(kept)), np.int64)
+        kept = sorted(suppress_overlaps(sum((count_overlaps(v, MASK) for v in read()), nothing), plausibility))
+    support = add_support((values[kept] for values in read()), len(kept), cut_above(rule.floor))
+    return [kept[i] for i in select_targets(support, rule)]

@@ -17,7 +17,7 @@ from wsiparse.files import write_json
 from wsiparse.geometry import Region
 from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, read_scores, write_labels
 from wsiparse.maps.pyramid import build_pyramid
-from wsiparse.maps.recognition import recognize
+from wsiparse.maps.recognition import cut_targets, recognize
 from wsiparse.maps.shards import remove_partials
 from wsiparse.ontology import Target, list_groups
 from wsiparse.runs.clock import StageClock
@@ -119,7 +119,7 @@ def _annotate_group(work: SlideWork, part: PassWork, group: str) -> Iterator[Ann
 def _label_block(image: LabelImage, block: Block, tracing: InstanceTracing) -> Pieces:
     """Write a block's labels and trace it, with as much around it as telling its objects apart takes."""
     probabilities = read_scores(image, block.region.grow(tracing.halo))  # [K, h + 2 halo, w + 2 halo]
-    labels = recognize(probabilities, image.targets)
+    labels = recognize(probabilities, cut_targets(image.targets))
     inside = Region(tracing.halo, tracing.halo, block.region.width, block.region.height)
     write_labels(image, block, labels[inside.slices])
     return trace_instance_block(labels, probabilities, block.region, tracing)
