@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsiparse.commands.ending import OK, console
+from wsiparse.commands.ending import OK, SOME_FAILED, console
+
+if TYPE_CHECKING:
+    from wsiparse.runs.run import Run
 
 
 def add_commands(commands: Any) -> None:
@@ -18,7 +21,14 @@ def add_commands(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="Dice and IoU against references")
     evaluate.add_argument("output", type=Path, help="folder of a run")
-    evaluate.add_argument("--reference", type=Path, help="folder or manifest of references; else the run's manifest")
+    evaluate.add_argument(
+        "--reference",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder or manifest of references, else the run's manifest; given several times, one a reader: the first "
+        "is scored against, and all are held against each other",
+    )
     evaluate.add_argument("--mapping", type=Path, help="TOML or JSON file: a laboratory's class names to targets")
     evaluate.add_argument("--hd95", action="store_true", help="distances between the borders of regions too; slower")
     evaluate.set_defaults(command=_evaluate)
@@ -29,11 +39,23 @@ def _evaluate(options: argparse.Namespace) -> int:
     from wsiparse.runs.evaluate import evaluate_run
     from wsiparse.runs.run import open_run
 
-    evaluation = evaluate_run(open_run(options.output), options.reference, options.mapping, options.hd95)
+    run, first = open_run(options.output), next(iter(options.reference), None)
+    evaluation = evaluate_run(run, first, options.mapping, options.hd95)
     for table in make_tables(evaluation):
         console.print(table, "")
+    if len(options.reference) > 1:
+        _compare_readers(run, options)
+    for slide, message in evaluation.refused.items():
+        console.print(f"not compared: {slide}: {message}")
     console.print(f"by slide: {options.output / 'evaluation.csv'}")
-    return OK
+    return SOME_FAILED if evaluation.refused else OK
+
+
+def _compare_readers(run: Run, options: argparse.Namespace) -> None:
+    from wsiparse.runs.agreement import compare_readers
+    from wsiparse.views.comparison import tabulate_agreement
+
+    console.print(tabulate_agreement(compare_readers(run, options.reference, options.mapping)), "")
 
 
 def _add_compare(commands: Any) -> None:

@@ -20,13 +20,14 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
     """Write evaluation.json; `source` says where the references came from, so that a report can show them again.
 
     Per target: the Dice of the sums, means, medians, their intervals, calibration and objects. Per slide: ignored
-    pixels, calibration, objects and distance. What is undefined is null.
+    pixels, calibration, objects and distance; and the references that could not be used. What is undefined is null.
     """
     document = {
         "source": dict(source or {}),
         "targets": [_describe_cohort(cohort) for cohort in evaluation.cohort],
         "slides": [_describe_slide(measures) for measures in evaluation.measures],
         "confusions": [_describe_confusion(confusion) for confusion in evaluation.confusions],
+        "refused": dict(evaluation.refused),
     }
     write_json(path, document)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import add
 from statistics import fmean
@@ -57,6 +57,8 @@ class Evaluation:
     """One each slide and target."""
     confusions: tuple[Confusion, ...] = ()
     """One each group in which at least two targets were annotated."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Slides whose reference could not be used, and why."""
 
     @property
     def scores(self) -> list[Score]:

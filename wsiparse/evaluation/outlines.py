@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +89,10 @@ def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "")
     """Read the outlines of a slide: GeoJSON, or the XML of ImageScope or ASAP.
 
     What has no class is the target `named`, in XML the only evaluated target where none is named. Raises
-    ReferenceFileError where a class is unknown or the file cannot be read.
+    ReferenceFileError where a class is unknown, most outlines lie beyond the slide or the file cannot be read.
     """
     annotations = _read_annotations(path, slide)
+    _refuse_elsewhere(annotations, slide, path)
     made_for = names.resolve_file(named, path) if named or _lacks_class(path, annotations, names) else ""
     names = names.name_unclassified(made_for) if made_for else names
     meanings = names.resolve_all((annotation.target for annotation in annotations), path)
@@ -104,6 +105,16 @@ def _read_annotations(path: Path, slide: Slide) -> tuple[Annotation, ...]:
         return read_geojson(path, slide).annotations
     read = read_asap if _is_asap(path) else read_imagescope
     return read(path, slide).annotations
+
+
+def _refuse_elsewhere(annotations: Sequence[Annotation], slide: Slide, path: Path) -> None:
+    whole = shapely.box(0, 0, slide.grid.width, slide.grid.height)
+    beyond = sum(not annotation.polygon.intersects(whole) for annotation in annotations)
+    if beyond * 2 > len(annotations):
+        raise ReferenceFileError(
+            f"{path}: {beyond} of {len(annotations)} outlines lie beyond the slide of {slide.grid.width} × "
+            f"{slide.grid.height} pixels; expected its level-0 pixels; see which slide they belong to"
+        )
 
 
 def _is_asap(path: Path) -> bool:

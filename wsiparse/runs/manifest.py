@@ -80,7 +80,7 @@ def _name_safely(stem: str) -> str:
 
 def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
     """Tell slides of one stem apart by a short hash of their path, so that none overwrites another."""
-    rows = list({row.slide: row for row in rows}.values())
+    rows = list({(row.id, row.slide): row for row in rows}.values())  # a manifest may ask for a slide under two ids
     times = Counter(row.id for row in rows)
     return [row if times[row.id] == 1 else row.model_copy(update={"id": _hashed_id(row)}) for row in rows]
 

@@ -17,7 +17,15 @@ from wsiparse.errors import OutputError, RunError
 from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 
-RECORDS = ("run.json", "slides.csv", "summary.csv", "evaluation.csv", "evaluation.json", "report.html")
+RECORDS = (
+    "run.json",
+    "slides.csv",
+    "summary.csv",
+    "evaluation.csv",
+    "evaluation.json",
+    "agreement.json",
+    "report.html",
+)
 EXPORTS = "export"
 """Folder of what `wsiparse export` writes; it goes with the run it was made of."""
 BEFORE_A_RUN = (*RECORDS, "submit")

@@ -1,4 +1,4 @@
-"""Two runs side by side in a terminal."""
+"""Runs and readers side by side in a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from wsiparse.runs.agreement import ReaderAgreement
 from wsiparse.runs.compare import TargetComparison
 from wsiparse.views.tables import make_table
 
@@ -20,6 +21,16 @@ def tabulate_comparison(comparisons: Sequence[TargetComparison]) -> Table:
         tests = (_show_p(part.comparison.wilcoxon_p), _show_p(part.comparison.t_p))
         values = (_show(part.first), _show(part.second), _show(mean.value, "+.3f"), interval, *tests)
         table.add_row(part.target, str(part.slides), *values)
+    return table
+
+
+def tabulate_agreement(agreements: Sequence[ReaderAgreement]) -> Table:
+    """One row a target: the mean Dice of readers with each other, of the model with them, and of each with all."""
+    readers = agreements[0].readers if agreements else ()
+    table = make_table("target", "readers ", "model ", *(f"{reader} " for reader in readers[1:]))
+    for part in agreements:
+        each = [part.agreement.compare_reader(n) for n in range(1, len(readers))]
+        table.add_row(part.target, *(_show(value) for value in (part.among_readers, part.of_model, *each)))
     return table
 
 

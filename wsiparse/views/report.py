@@ -110,6 +110,11 @@ def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
         names = ["none", *confusion["targets"]]
         note = Html("<p>Share of the pixels of each reference target (row) that were taken for each target.</p>")
         yield make_section("Confusion within a group", note, draw_matrix(names, confusion["pixels"]))
+    if evaluation["refused"]:
+        columns = [Column("slide"), Column("message")]
+        yield make_section(
+            "References that were not compared", make_table(columns, list(evaluation["refused"].items()))
+        )
 
 
 def _list_dices(facts: _Facts, target: str) -> list[float]:

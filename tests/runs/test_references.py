@@ -1,0 +1,174 @@
+"""References as laboratories send them: broken ones are named and the cohort goes on; several readers are compared."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wsiparse
+from tests.conftest import MakeSlide
+from wsiparse.cli import main
+from wsiparse.errors import InputError
+from wsiparse.runs.agreement import compare_readers
+from wsiparse.runs.results import Results
+
+SQUARE = [[[10, 10], [200, 10], [200, 200], [10, 200], [10, 10]]]
+BOW = [[[10, 10], [200, 200], [200, 10], [10, 200], [10, 10]]]
+BOMB = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+
+
+def outline(rings: list[list[list[float]]], name: str = "dark") -> bytes:
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {"objectType": "annotation", "classification": {"name": name}},
+    }
+    return json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()
+
+
+def move(rings: list[list[list[float]]], shift: float) -> list[list[list[float]]]:
+    return [[[x + shift, y + shift] for x, y in ring] for ring in rings]
+
+
+def png(width: int, height: int) -> bytes:
+    file = BytesIO()
+    Image.fromarray(np.ones((height, width), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+BROKEN: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "truncated": ("geojson", lambda: outline(SQUARE)[:-40], "not JSON"),
+    "empty": ("geojson", lambda: b"", "empty"),
+    "blanks": ("geojson.gz", lambda: gzip.compress(b" " * (64 << 20), 1), "empty"),
+    "cut-gzip": ("geojson.gz", lambda: gzip.compress(outline(SQUARE))[:-20], "unpacked"),
+    "no-zip": ("geojson.zip", lambda: b"PK" + bytes(50), "unpacked"),
+    "another-class": ("geojson", lambda: outline(SQUARE, "Mitosis"), "Mitosis"),
+    "outside": ("geojson", lambda: outline(move(SQUARE, 90_000)), "slide"),
+    "wrong-size": ("png", lambda: png(90, 400), "90"),
+    "no-image": ("png", lambda: b"\x89PNG\r\n\x1a\n" + bytes(30), "expected a PNG"),
+    "bomb": (
+        "xml",
+        lambda: f'<!DOCTYPE b [<!ENTITY e0 "boom">{BOMB}]><Annotations>&e11;</Annotations>'.encode(),
+        "entit",
+    ),
+    "no-xml": ("xml", lambda: b"<Annotations><Annotation>", "XML"),
+    "binary": ("json", lambda: bytes(range(256)), "not JSON"),
+}
+
+
+@pytest.fixture
+def cohort(make_slide: MakeSlide, tmp_path: Path) -> Results:
+    """One slide for each broken reference and one for a self-crossing outline, which is mended, not refused."""
+    slide = make_slide(301, 203)
+    rows = [f"{name},{slide}\n" for name in ("good", "bow", *BROKEN)]
+    (tmp_path / "m.csv").write_text("".join(["id,slide\n", *rows]))
+    settings: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial"}
+    return wsiparse.run(tmp_path / "m.csv", tmp_path / "out", targets=("dark",), **settings)
+
+
+def test_broken_references_are_named_and_the_cohort_goes_on(
+    cohort: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ref"
+    folder.mkdir()
+    for name, (suffix, make, _) in BROKEN.items():
+        (folder / f"{name}{'__dark' if suffix == 'png' else ''}.{suffix}").write_bytes(make())
+    (folder / "good.geojson").write_bytes(outline(SQUARE))
+    (folder / "bow.geojson").write_bytes(outline(BOW))
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "out"), "--reference", str(folder)]) == 3
+    printed = capsys.readouterr().out
+    document = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert {entry["slide"] for entry in document["slides"]} == {"good", "bow"}
+    assert set(document["refused"]) == set(BROKEN)
+    for name, (_, _, expected) in BROKEN.items():
+        message = document["refused"][name]
+        assert expected.lower() in message.lower(), f"{name}: {message}"
+        assert "\n" not in message
+        assert len(message) < 500
+        assert f"not compared: {name}: " in printed
+
+
+def test_a_cohort_without_any_usable_reference_is_refused(
+    cohort: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ref").mkdir()
+    for name in ("good", "bow"):
+        (tmp_path / "ref" / f"{name}.geojson").write_bytes(b"")
+    assert main(["evaluate", str(tmp_path / "out"), "--reference", str(tmp_path / "ref")]) == 2
+    assert "of 1 more slides" in capsys.readouterr().err
+
+
+READ = """
+import resource, sys
+from wsiparse.annotations.documents import read_documents
+from wsiparse.errors import ReferenceFileError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    list(read_documents(sys.argv[1]))
+except ReferenceFileError as error:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+"""
+
+
+def test_a_gigabyte_of_blanks_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "blanks.geojson.gz"
+    with gzip.open(path, "wb", 1) as file:
+        for _ in range(64):
+            file.write(b" " * (16 << 20))
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
+    grown, message = done.stdout.split(" ", 1)
+    assert int(grown) * (resource.getpagesize() // 4096) < 200_000  # kilobytes
+    assert "empty" in message
+
+
+def test_readers_are_held_against_each_other_and_the_model(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_slide(301, 203)
+    settings: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial"}
+    results = wsiparse.run(tmp_path / "drawn.svs", tmp_path / "out", targets=("dark",), **settings)
+    model = np.asarray(results.probability("dark")) >= 153
+    left = np.arange(model.shape[1]) < 150
+    masks = {"anna": model, "ben": model & left, "carl": ~model}
+    for reader, mask in masks.items():
+        (tmp_path / reader).mkdir()
+        Image.fromarray(mask).convert("L").save(tmp_path / reader / "drawn__dark.png")
+    folders = [tmp_path / reader for reader in masks]
+    (dark,) = compare_readers(results.run, folders)
+    half = 2 * (model & left).sum() / (model.sum() + (model & left).sum())
+    assert dark.readers == ("model", "anna", "ben", "carl")
+    assert dark.agreement.dice[0, 1] == 1
+    assert dark.agreement.dice[1, 2] == pytest.approx(half)
+    assert dark.among_readers == pytest.approx(half / 3)
+    assert dark.of_model == pytest.approx((1 + half) / 3)
+    given = [part for folder in folders for part in ("--reference", str(folder))]
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "out"), *given]) == 0
+    assert "carl" in capsys.readouterr().out
+    written = json.loads((tmp_path / "out/agreement.json").read_text())
+    assert written["slides"] == 1
+    assert written["targets"][0]["dice"][0][1] == 1.0
+
+
+def test_readers_without_a_slide_in_common_are_refused(make_slide: MakeSlide, tmp_path: Path) -> None:
+    slide = make_slide(301, 203)
+    (tmp_path / "m.csv").write_text(f"id,slide\none,{slide}\ntwo,{slide}\n")
+    settings: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial"}
+    results = wsiparse.run(tmp_path / "m.csv", tmp_path / "out", targets=("dark",), **settings)
+    for reader, name in (("anna", "one"), ("ben", "two")):
+        (tmp_path / reader).mkdir()
+        (tmp_path / reader / f"{name}__dark.png").write_bytes(png(301, 203))
+    with pytest.raises(InputError, match="2 readers"):
+        compare_readers(results.run, [tmp_path / "anna", tmp_path / "ben"])
