@@ -13,7 +13,22 @@ from safetensors.numpy import load_file
 from scipy import stats
 
 from wsiparse.errors import InputError
-from wsiparse.maps.validity import BetaFit, adjust, fit_beta, judge_slide, judge_tile, load_fits, measure_masks
+from wsiparse.maps.validity import (
+    MIN_SAMPLES,
+    BetaFit,
+    adjust,
+    choose_fits,
+    digest_fits,
+    fit_beta,
+    fit_features,
+    judge_slide,
+    judge_tile,
+    load_fits,
+    measure_masks,
+    sum_masks,
+    write_fits,
+)
+from wsiparse.ontology import Target
 
 DATA = Path(__file__).parents[1] / "data" / "biomedparse"
 FITS = Path(__file__).parents[2] / "configs" / "validity" / "biomedparse-v1.json"
@@ -102,3 +117,48 @@ def test_a_file_without_the_modality_is_refused(tmp_path: Path) -> None:
         load_fits(path)
     with pytest.raises(InputError, match="No such file"):
         load_fits(tmp_path / "none.json")
+
+
+def test_sums_of_large_masks_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (3, 300, 500), dtype=np.uint8)
+    values[2] = 0
+    pixels = rng.integers(200, 256, (300, 500, 3), dtype=np.uint8)
+    inside = values >= 128
+    expected = [
+        [m.sum(), v[m].sum(dtype=int), *pixels[m].sum(0, dtype=int)] for v, m in zip(values, inside, strict=True)
+    ]
+    np.testing.assert_array_equal(sum_masks(values, pixels), expected)
+
+
+def test_targets_find_their_fits_by_the_object_they_ask_for() -> None:
+    def target(name: str, prompt: str, *synonyms: str) -> Target:
+        return Target(name, prompt, "cell", (1, 2, 3), 0.25, synonyms=synonyms)
+
+    fits = load_fits(FITS)
+    targets = [
+        target("Neoplastic cells", "anything"),
+        target("tumour", "neoplastic cells in breast pathology"),
+        target("lymphocytes", "immune cells", "inflammatory cells in pathology"),
+        target("nuclei", "nuclei in pathology"),
+    ]
+    chosen = choose_fits(fits, targets)
+    assert chosen == {
+        "Neoplastic cells": fits["neoplastic cells"],
+        "tumour": fits["neoplastic cells"],
+        "lymphocytes": fits["inflammatory cells"],
+    }
+
+
+def test_fits_are_written_as_they_are_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    made = {"nuclei": fit_features("nuclei", rng.beta(5, 3, (40, 4)))}
+    write_fits(tmp_path / "fits.json", made, {"nuclei": 40})
+    assert load_fits(tmp_path / "fits.json") == made
+    assert digest_fits(load_fits(tmp_path / "fits.json")) == digest_fits(made) != digest_fits(load_fits(FITS))
+    assert json.loads((tmp_path / "fits.json").read_text())["samples"] == {"Pathology": {"nuclei": 40}}
+
+
+def test_too_few_samples_are_refused_by_the_targets_name() -> None:
+    with pytest.raises(InputError, match=r"'nuclei': 19 tiles .* expected at least 20"):
+        fit_features("nuclei", np.full((MIN_SAMPLES - 1, 4), 0.5))

@@ -7,9 +7,10 @@ is advisory: most prompts for what is absent are betrayed by an empty mask, and 
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from wsiparse.errors import InputError
+from wsiparse.files import write_json
+from wsiparse.ontology import Target
 
 FEATURES = ("probability", "red", "green", "blue")
 INSIDE = 128
@@ -28,6 +31,11 @@ PAPER_THRESHOLD = 0.01
 """Below it the paper rejects a prompt, by the product of the four p-values."""
 CODE_THRESHOLD = 0.05
 """Below it the official notebooks reject a prompt, by the fourth root of the product."""
+MODALITY = "Pathology"
+MIN_SAMPLES = 20
+"""Fewer images say nothing of a distribution's tails, which is where a prompt is refused."""
+_EXACT_PIXELS = 1 << 16
+"""So many values of 8 bits add up to less than 2²⁴: in whatever order, float32 holds their sum exactly."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ Fits = Mapping[str, tuple[BetaFit, ...]]
 """For each target one fit a feature, in the order of `FEATURES`."""
 
 
-def load_fits(path: str | Path, modality: str = "Pathology") -> Fits:
+def load_fits(path: str | Path, modality: str = MODALITY) -> Fits:
     """The fits of one modality from a JSON file {modality: {target: [[a, b] × 4]}}.
 
     Raises InputError where the file is none such or lacks the modality.
@@ -59,6 +67,47 @@ def load_fits(path: str | Path, modality: str = "Pathology") -> Fits:
         raise InputError(f"validity fits {path}: {error.strerror}; expected a JSON file of Beta fits") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"validity fits {path}: no {modality!r} of [a, b] pairs ({error}); check the file") from error
+
+
+def write_fits(path: Path, fits: Fits, samples: Mapping[str, int], modality: str = MODALITY) -> None:
+    """Write fits as `load_fits` reads them, and beside them from how many samples each target's were made."""
+    pairs = {name: [list(astuple(fit)) for fit in of_target] for name, of_target in fits.items()}
+    write_json(path, {modality: pairs, "samples": {modality: dict(samples)}})
+
+
+def digest_fits(fits: Fits) -> str:
+    """SHA-256 of the numbers, wherever they were read."""
+    text = json.dumps({name: [astuple(fit) for fit in of_target] for name, of_target in fits.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def choose_fits(fits: Fits, targets: Iterable[Target]) -> Fits:
+    """The fits of those targets that have some, by the target's own name.
+
+    Fits go by the object alone: a target has those of its name, its prompt or a synonym, with or without the words
+    "in [site] pathology" behind.
+    """
+    known = {name.casefold(): of_target for name, of_target in fits.items()}
+    chosen = {}
+    for target in targets:
+        words = (word.casefold() for word in (target.name, target.prompt, *target.synonyms))
+        names = [name for word in words for name in (word, word.partition(" in ")[0]) if name in known]
+        if names:
+            chosen[target.name] = known[names[0]]
+    return chosen
+
+
+def fit_features(name: str, statistics: NDArray[np.float64]) -> tuple[BetaFit, ...]:
+    """The fits of a target from the statistics [N, features] of images that do contain it.
+
+    Raises InputError where there are fewer than `MIN_SAMPLES`.
+    """
+    if len(statistics) < MIN_SAMPLES:
+        raise InputError(
+            f"target {name!r}: {len(statistics)} tiles show it and have a mask, expected at least {MIN_SAMPLES}; "
+            "label more, or leave the target out"
+        )
+    return tuple(fit_beta(statistics[:, i]) for i in range(len(FEATURES)))
 
 
 def fit_beta(samples: ArrayLike) -> BetaFit:
@@ -81,13 +130,36 @@ def measure_masks(probabilities: NDArray[Any], pixels: NDArray[np.uint8]) -> NDA
 
     Probabilities [N, K, h, w] are 255 p, rounded or not; pixels are [N, h, w, 3].
     """
-    inside = probabilities >= INSIDE  # [N, K, h, w]
-    areas = inside.sum((2, 3))
-    certainty = np.where(inside, probabilities, 0).sum((2, 3), dtype=np.float64)[..., None]
-    places = inside.reshape(*areas.shape, -1).astype(np.float64)
-    colors = places @ pixels.reshape(len(pixels), -1, 3).astype(np.float64)  # [N, K, 3]
-    sums = np.concatenate([certainty, colors], 2)  # [N, K, features]
-    means: NDArray[np.float64] = sums / (SCALE * np.maximum(areas, 1)[..., None])
+    return average_masks(np.stack([sum_masks(*tile) for tile in zip(probabilities, pixels, strict=True)]))
+
+
+def sum_masks(probabilities: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Area of each mask of a tile, and sums of the features inside [K, 1 + features]; whole numbers, as 255 p is.
+
+    Probabilities [K, h, w] are 255 p, pixels are [h, w, 3].
+    """
+    inside = probabilities >= INSIDE  # [K, h, w]
+    sums = np.zeros((len(inside), 1 + len(FEATURES)))
+    sums[:, 0] = np.count_nonzero(inside, axis=(1, 2))
+    found = np.flatnonzero(sums[:, 0])
+    if len(found):
+        sums[found, 1] = (probabilities[found] * inside[found]).sum((1, 2), dtype=np.float64)
+        sums[found, 2:] = _sum_colors(inside[found].reshape(len(found), -1), pixels.reshape(-1, 3))
+    return sums
+
+
+def _sum_colors(inside: NDArray[np.bool_], colors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Sums [K, 3] of colours [pixels, 3] where inside [K, pixels]."""
+    sums = np.zeros((len(inside), 3))
+    for start in range(0, len(colors), _EXACT_PIXELS):
+        part = slice(start, start + _EXACT_PIXELS)
+        sums += inside[:, part].astype(np.float32) @ colors[part].astype(np.float32)
+    return sums
+
+
+def average_masks(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Statistics [..., features] of the sums of masks [..., 1 + features]."""
+    means: NDArray[np.float64] = sums[..., 1:] / (SCALE * np.maximum(sums[..., :1], 1))
     return means
 
 
