@@ -33,8 +33,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.report import Row, print_table, write_result
-from wsiparse.models.biomedparse import BiomedParse, Execution, open_biomedparse
+from wsiparse.models.biomedparse import BiomedParse, open_biomedparse
 from wsiparse.models.checkpoint import rename_ours
+from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.mask_decoder import PromptEmbeddings
 from wsiparse.models.network import PUBLISHED, Network, Sizes, build_biomedparse
 from wsiparse.ontology import Target
@@ -45,13 +46,15 @@ CPU_CASES = (("reduced", REDUCED, 512), ("medium", MEDIUM, 512))
 PROMPTS = (1, 5, 20)
 TOKENS = 8
 TURNS = 3
+QUICK = ModelOptions(precision="bfloat16", channels_last=True)
+GRAPHS = dataclasses.replace(QUICK, compile="reduce-overhead")
 GPU_EXECUTIONS = (
     ("eager float32", Execution(batch=4)),
-    ("eager", Execution(batch=8, bfloat16=True)),
-    ("channels last", Execution(batch=8, bfloat16=True, channels_last=True)),
-    ("compiled", Execution(batch=8, bfloat16=True, channels_last=True, compile="default")),
-    ("CUDA graphs", Execution(batch=1, bfloat16=True, channels_last=True, compile="reduce-overhead")),
-    ("compiled, CUDA graphs", Execution(batch=8, bfloat16=True, channels_last=True, compile="reduce-overhead")),
+    ("eager", Execution(batch=8, options=ModelOptions(precision="bfloat16"))),
+    ("channels last", Execution(batch=8, options=QUICK)),
+    ("compiled", Execution(batch=8, options=dataclasses.replace(QUICK, compile="default"))),
+    ("compiled, CUDA graphs, tile by tile", Execution(batch=1, options=GRAPHS)),
+    ("compiled, CUDA graphs", Execution(batch=8, options=GRAPHS)),
 )
 GPU_TILES = 64
 

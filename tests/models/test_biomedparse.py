@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models.official import REDUCED, load_golden
 from wsiparse.errors import ModelError
-from wsiparse.models.biomedparse import BiomedParse, Execution, open_biomedparse
+from wsiparse.models.biomedparse import BiomedParse, open_biomedparse
+from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.meta_objects import META_OBJECTS
 from wsiparse.models.model import Model
 from wsiparse.models.network import Network, build_biomedparse
@@ -109,7 +110,7 @@ def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
     Random queries are all but tied (the best is ahead by 0.002), so bfloat16 may choose another one for a map, as it
     does for one of these six on two threads; the mask of another query is another mask.
     """
-    quick = open_biomedparse(weights, Execution(bfloat16=True), TILE, REDUCED)
+    quick = open_biomedparse(weights, Execution(options=ModelOptions(precision="bfloat16")), TILE, REDUCED)
     assert quick.name == "biomedparse-v1-bfloat16"
     targets = ask("neoplastic cells", "inflammatory cells", "connective tissue cells")
     exact, rounded = (each.predict(draw_tiles(2), targets).astype(float) / 255 for each in (model, quick))
@@ -120,7 +121,7 @@ def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
 
 
 def test_the_layout_of_the_weights_changes_nothing_but_rounding(weights: Path, model: BiomedParse) -> None:
-    other = open_biomedparse(weights, Execution(channels_last=True), TILE, REDUCED)
+    other = open_biomedparse(weights, Execution(options=ModelOptions(channels_last=True)), TILE, REDUCED)
     difference = np.subtract(*(m.predict(draw_tiles(1), ask("tumor")).astype(int) for m in (model, other)))
     assert np.abs(difference).max() <= 1
 

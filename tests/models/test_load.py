@@ -54,6 +54,7 @@ def test_a_factory_is_called_with_the_spec() -> None:
         ("no_such_package.models:make", "No module named"),
         ("wsiparse.models.load:no_such_factory", "no_such_factory"),
         ("nowhere.safetensors", "nowhere.safetensors"),
+        ("biomedparse", "no weights given; expected biomedparse_v1.pt, .* with --weights"),
     ],
 )
 def test_names_that_lead_nowhere_are_refused_in_one_line(name: str, words: str) -> None:

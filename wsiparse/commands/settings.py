@@ -26,6 +26,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--block-tiles", type=int, help="tiles on each side of a block")
     parser.add_argument("--memory-gb", type=float, help="memory that may be used")
     parser.add_argument("--no-tissue", dest="tissue", action="store_false", default=None, help="parse blank areas too")
+    _add_model_options(parser.add_argument_group("how the model answers"))
+
+
+def _add_model_options(group: Any) -> None:
+    group.add_argument("--precision", help="float32 or bfloat16")
+    group.add_argument("--input-side", type=int, help="pixels of the image that BiomedParse sees; 1024 unless given")
+    group.add_argument("--skip-absent", type=float, help="probability of no object above which BiomedParse draws none")
+    group.add_argument("--batch", type=int, help="tiles a forward pass on an accelerator")
+    group.add_argument("--channels-last", action="store_true", default=None, help="layout for tensor cores")
+    group.add_argument("--compile", help="default, reduce-overhead (CUDA graphs) or max-autotune of torch.compile")
 
 
 def split_names(text: str) -> tuple[str, ...]:

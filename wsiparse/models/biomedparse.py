@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,17 @@ from torch.nn import functional
 
 from wsiparse.errors import ModelError
 from wsiparse.models.checkpoint import digest_weights, load_weights
+from wsiparse.models.execution import EAGER, Execution
 from wsiparse.models.mask_decoder import PromptEmbeddings
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.meta_objects import load_meta_objects
 from wsiparse.models.model import Probabilities
-from wsiparse.models.network import PUBLISHED, Network, Sizes, build_biomedparse
-from wsiparse.models.pixel_encoder import PixelFeatures
+from wsiparse.models.network import PUBLISHED, STRIDE, Network, Sizes, build_biomedparse
 from wsiparse.models.pixels import resize_pixels
 from wsiparse.ontology import Target
 
 SIDE = 1024
-"""Pixels on each side of the image that the network sees."""
+"""Pixels on each side of the image that the network saw in training."""
 CELL_FIELD_UM = 64.0
 """Width of tissue the network saw in training on cells: PanNuke, 256 pixels of 0.25 µm."""
 GLAND_FIELD_UM = 480.0
@@ -38,26 +37,6 @@ IMAGE_BYTES = 1_000_000_000
 PROMPT_BYTES = 20_000_000
 """Masks of all queries at 1/8 of 1024 and what attention makes of them."""
 COLORS = ((0, 114, 178), (240, 228, 66), (213, 94, 0), (0, 158, 115))
-
-CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and how the network runs; what it computes stays the same but for rounding."""
-
-    device: torch.device = CPU
-    batch: int = 4
-    """Tiles a forward pass; the last one is filled up, so that a tile's result never depends on its company."""
-    bfloat16: bool = False
-    """Multiply matrices in bfloat16, the rest stays in float32."""
-    channels_last: bool = False
-    """Keep the weights of convolutions in the layout that tensor cores read."""
-    compile: str = ""
-    """Mode of `torch.compile`, such as `default` or `reduce-overhead` (CUDA graphs); empty runs eagerly."""
-
-
-EAGER = Execution()
 
 
 class BiomedParse:
@@ -72,13 +51,16 @@ class BiomedParse:
         self.name = "biomedparse-v1-bfloat16" if execution.bfloat16 else "biomedparse-v1"
         self.digest = digest_weights(weights)
         self.tile = tile
+        self._side = _check_side(execution.options.input_side or SIDE)
         self._weights, self._execution = weights, execution
         # On CPU the library picks its algorithms by batch size, and the last bit would follow; one tile costs the same.
         self._batch = 1 if execution.device.type == "cpu" else execution.batch
-        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-        self._network = network.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
-        self._encode = _compile(self._network.encode_images, execution.compile)
-        self._decode = _compile(self._network.decode, execution.compile)
+        self._network = network.to(  # type: ignore[call-overload]
+            device=execution.device, memory_format=execution.memory_format
+        )
+        # Compiled as one: of two CUDA graphs in a row, the second may overwrite what the first one gave it.
+        self._look = execution.compile(self._network.look)
+        self._call = execution.choose_caller()
         self._embed = functools.cache(self._network.embed_texts)
 
     @property
@@ -93,62 +75,76 @@ class BiomedParse:
 
     @property
     def tile_bytes(self) -> int:
-        """Memory one tile needs at the peak of its forward pass, for as many prompts as the model has targets."""
-        return IMAGE_BYTES + len(self.targets) * (PROMPT_BYTES + 4 * self.tile**2)
+        """Memory one tile needs at the peak of its forward pass, weights and prompts for all targets included."""
+        weights = sum(tensor.nbytes for tensor in self._network.state_dict().values())
+        prompts = len(self.targets) * (PROMPT_BYTES + 4 * self.tile**2)
+        return weights + IMAGE_BYTES * self._side**2 // SIDE**2 + prompts
 
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
         """Probabilities uint8 [N, K, tile, tile] of tiles [N, tile, tile, 3], K in the order of `targets`.
 
         A target is asked for by its prompt, word for word. Raises ModelError for pixels that are no square tiles.
         """
-        parts, self._batch = fit_batch(
-            lambda batch: [self._draw(part, self._embed_targets(targets)) for part in _split(pixels, batch)],
-            self._batch,
-        )
-        return np.concatenate(parts)[: len(pixels)]
+        return self._ask(self._draw, pixels, targets)
 
     def classify(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.float32]:
         """Probability [N, K, types] of each meta-object type for what answers a target's prompt, with or without it.
 
         The types are `META_OBJECTS`; the last stands for no object at all.
         """
-        parts, self._batch = fit_batch(
-            lambda batch: [self._name_types(part, self._embed_targets(targets)) for part in _split(pixels, batch)],
-            self._batch,
-        )
+        return self._ask(self._name_types, pixels, targets)
+
+    def _ask(
+        self, answer: Callable[[Tensor, PromptEmbeddings], Tensor], pixels: NDArray[np.uint8], targets: Sequence[Target]
+    ) -> NDArray[Any]:
+        def ask(batch: int) -> list[NDArray[Any]]:
+            return [self._call(self._infer, answer, part, targets) for part in _split(pixels, batch)]
+
+        parts, self._batch = fit_batch(ask, self._batch)
         return np.concatenate(parts)[: len(pixels)]
 
     @torch.inference_mode()
-    def _embed_targets(self, targets: Sequence[Target]) -> PromptEmbeddings:
-        prompts: PromptEmbeddings = self._embed(tuple(target.prompt for target in targets))
-        return prompts
+    def _infer(
+        self, answer: Callable[[Tensor, PromptEmbeddings], Tensor], pixels: Tensor, targets: Sequence[Target]
+    ) -> NDArray[Any]:
+        prompts = self._embed(tuple(target.prompt for target in targets))
+        return answer(pixels.to(self._execution.device), prompts).cpu().numpy()
 
-    @torch.inference_mode()
-    def _draw(self, pixels: Tensor, prompts: PromptEmbeddings) -> Probabilities:
-        with self._precision():
-            logits = self._decode(self._see(pixels), prompts).float()  # [N, K, 256, 256]
-        size = pixels.shape[1:3]
-        logits = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)  # [N, K, tile, tile]
-        return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().numpy()
+    def _draw(self, pixels: Tensor, prompts: PromptEmbeddings) -> Tensor:
+        queries, fine = self._see(pixels, prompts)
+        side = pixels.shape[1]
+        return torch.stack([self._draw_tile(*tile, side) for tile in zip(queries, fine, strict=True)])
 
-    @torch.inference_mode()
-    def _name_types(self, pixels: Tensor, prompts: PromptEmbeddings) -> NDArray[np.float32]:
-        with self._precision():
-            queries = self._network.answer(self._see(pixels), prompts).float()
-        logits = self._network.mask_decoder.classify(queries, self._meta_objects)
-        types: NDArray[np.float32] = logits.softmax(-1).cpu().numpy()
-        return types
+    def _draw_tile(self, queries: Tensor, fine: Tensor, side: int) -> Tensor:
+        """Probabilities uint8 [K, side, side] of one tile's queries [K, C]; zero where nothing is said to be there."""
+        drawn = torch.zeros(len(queries), side, side, dtype=torch.uint8, device=fine.device)
+        present = self._find_present(queries)
+        with self._execution.round_products():
+            masks = self._network.mask_decoder.draw_masks(queries[None, None, present], fine[None])[0, 0]
+        masks = functional.interpolate(masks.float()[:, None], size=(side, side), mode="bilinear", align_corners=False)
+        drawn[present] = masks[:, 0].sigmoid_().mul_(255).round_().to(torch.uint8)
+        return drawn
+
+    def _find_present(self, queries: Tensor) -> Tensor | slice:
+        """Which of a tile's queries [K, C] are drawn: all, or those that do not surely say there is no object."""
+        limit = self._execution.options.skip_absent
+        return slice(None) if limit is None else (self._classify(queries)[:, -1] <= limit).nonzero()[:, 0]
+
+    def _name_types(self, pixels: Tensor, prompts: PromptEmbeddings) -> Tensor:
+        return self._classify(self._see(pixels, prompts)[0])
+
+    def _classify(self, queries: Tensor) -> Tensor:
+        return self._network.mask_decoder.classify(queries.float(), self._meta_objects).softmax(-1)
 
     @functools.cached_property
     def _meta_objects(self) -> Tensor:
         return load_meta_objects(self._network, self._weights, self.digest).to(self._execution.device)
 
-    def _see(self, pixels: Tensor) -> PixelFeatures:
-        features: PixelFeatures = self._encode(resize_pixels(pixels.to(self._execution.device), SIDE, SIDE))
-        return features
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self._execution.device.type, torch.bfloat16, enabled=self._execution.bfloat16)
+    def _see(self, pixels: Tensor, prompts: PromptEmbeddings) -> tuple[Tensor, Tensor]:
+        """What answers each prompt, [N, K, C], and the map [N, C, side/4, side/4] that its mask is drawn on."""
+        with self._execution.round_products():
+            answers: tuple[Tensor, Tensor] = self._look(resize_pixels(pixels, self._side, self._side), prompts)
+        return answers
 
 
 def open_biomedparse(
@@ -164,8 +160,12 @@ def open_biomedparse(
     return BiomedParse(network.requires_grad_(False), Path(path), execution, tile)
 
 
-def _compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
-    return torch.compile(function, mode=mode) if mode else function
+def _check_side(side: int) -> int:
+    if side < STRIDE or side % STRIDE:
+        raise ModelError(
+            f"input_side {side}; expected a multiple of {STRIDE}; leave it out for that of training"
+        )
+    return side
 
 
 def _split(pixels: NDArray[np.uint8], batch: int) -> list[Tensor]:

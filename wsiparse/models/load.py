@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 
 from wsiparse.errors import ModelError
-from wsiparse.models.biomedparse import Execution, open_biomedparse
+from wsiparse.models.biomedparse import open_biomedparse
+from wsiparse.models.execution import PLAIN, Execution, ModelOptions
 from wsiparse.models.model import Model
 from wsiparse.models.open_model import is_open_weights, open_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"
+BIOMEDPARSE = "biomedparse"
 _loading = threading.RLock()  # a factory may itself load a model
 
 
@@ -26,8 +28,8 @@ class ModelSpec:
     """What to load and where to run it; hashable and picklable, so that a worker can load it for itself."""
 
     name_or_path: str = DEFAULT_MODEL
-    """A shipped name, a weights file (of the open model, or of BiomedParse as published or converted), or
-    `package.module:factory`, called with this spec.
+    """A shipped name, `biomedparse` with its weights, a weights file by itself, or `package.module:factory`, which is
+    called with this spec.
     """
     device: str = "auto"
     """`auto` takes CUDA where there is one; else a torch device such as `cpu` or `cuda:1`."""
@@ -35,6 +37,9 @@ class ModelSpec:
     """Tiles a forward pass on a GPU."""
     digest: str = ""
     """SHA-256 the loaded model must have; empty accepts any."""
+    weights: str = ""
+    """Weights file, for a model that ships without."""
+    options: ModelOptions = PLAIN
 
 
 def list_models() -> dict[str, Path]:
@@ -60,22 +65,43 @@ def _load_cached(spec: ModelSpec) -> Model:
 
 
 def _open_model(spec: ModelSpec) -> Model:
-    text = spec.name_or_path
-    if text in (shipped := list_models()):
-        return open_weights(shipped[text], choose_device(spec.device), spec.batch)
-    if text.endswith((".safetensors", ".pt")):
-        return _open_file(text, choose_device(spec.device), spec.batch)
-    if ":" in text:
+    text, shipped = spec.name_or_path, list_models()
+    is_file = text.endswith((".safetensors", ".pt"))
+    if ":" in text and not is_file:
         return _import_factory(text)(spec)
+    if text == BIOMEDPARSE:
+        return open_biomedparse(_find_published(spec.weights), _choose_execution(spec))
+    if spec.weights:
+        raise ModelError(f"weights {spec.weights} for model {text!r}, which brings its own; expected model biomedparse")
+    if text in shipped:
+        return open_weights(shipped[text], _choose_execution(spec))
+    if is_file:
+        return _open_file(text, _choose_execution(spec))
     raise ModelError(
-        f"unknown model {text!r}; expected {', '.join(shipped)}, a .safetensors or .pt file, or package.module:factory"
+        f"unknown model {text!r}; expected {', '.join(shipped)}, {BIOMEDPARSE} with weights, a .safetensors or .pt "
+        "file, or package.module:factory"
     )
 
 
-def _open_file(path: str, device: torch.device, batch: int) -> Model:
+def _find_published(weights: str) -> str:
+    """The weights file of BiomedParse, which its makers hand out; ModelError says where."""
+    if not weights or not Path(weights).is_file():
+        found = f"no file {weights}" if weights else "no weights given"
+        raise ModelError(
+            f"model {BIOMEDPARSE}: {found}; expected biomedparse_v1.pt, which Microsoft hands out under its own "
+            "licence as microsoft/BiomedParse on Hugging Face; name the file with --weights"
+        )
+    return weights
+
+
+def _choose_execution(spec: ModelSpec) -> Execution:
+    return Execution(choose_device(spec.device), spec.batch, spec.options)
+
+
+def _open_file(path: str, execution: Execution) -> Model:
     if path.endswith(".pt") or not is_open_weights(path):
-        return open_biomedparse(path, Execution(device, batch))
-    return open_weights(path, device, batch)
+        return open_biomedparse(path, execution)
+    return open_weights(path, execution)
 
 
 def _import_factory(text: str) -> Callable[[ModelSpec], Model]:

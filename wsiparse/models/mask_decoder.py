@@ -159,4 +159,4 @@ def _unit(x: Tensor) -> Tensor:
 
 def _multiply(embeddings: Tensor, fine: Tensor) -> Tensor:
     """Products [N, P, Q, S] of embeddings [N, P, Q, C] with the places of a map [N, C, S]."""
-    return (embeddings.flatten(1, 2) @ fine).view(*embeddings.shape[:3], -1)
+    return (embeddings.flatten(1, 2) @ fine).view(*embeddings.shape[:3], fine.shape[-1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
+from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
 from wsiparse.models.network import Network
 
@@ -52,7 +54,7 @@ def embed_meta_objects(network: Network) -> Tensor:
 def load_meta_objects(network: Network, weights: Path, digest: str) -> Tensor:
     """The embeddings of a network with these weights, kept in a file beside them once they have been computed.
 
-    A file that belongs to other weights is replaced. Raises OutputError where the folder cannot be written.
+    A file that belongs to other weights is replaced; where the folder cannot be written, each process computes anew.
     """
     path = weights.with_suffix(".meta-objects.safetensors")
     if path.exists():
@@ -62,8 +64,8 @@ def load_meta_objects(network: Network, weights: Path, digest: str) -> Tensor:
                 return found
     with torch.inference_mode():
         embeddings = embed_meta_objects(network).cpu()
-    with write_whole(path) as partial:
-        save_file({"embeddings": embeddings.clone()}, partial, {"weights": digest})
+    with suppress(OutputError), write_whole(path) as partial:
+        partial.write_bytes(save({"embeddings": embeddings.clone()}, {"weights": digest}))
     return embeddings
 
 

@@ -60,6 +60,11 @@ class Network(nn.Module):
         """Mask logits [N, P, H/4, W/4] of pixels uint8 [N, H, W, 3] for prompts of token ids [P, T]."""
         return self.decode(self.encode_images(pixels), self.encode_prompts(ids, used))
 
+    def look(self, pixels: Tensor, prompts: PromptEmbeddings) -> tuple[Tensor, Tensor]:
+        """What answers each prompt in pixels uint8 [N, H, W, 3], [N, P, C], and the fine map [N, C, H/4, W/4]."""
+        features = self.encode_images(pixels)
+        return self.answer(features, prompts), features.fine
+
     def encode_images(self, pixels: Tensor) -> PixelFeatures:
         """Features of uint8 pixels [N, H, W, 3]; sides that are no multiple of 32 are padded right and below."""
         features: PixelFeatures = self.pixel_encoder(self.backbone(self._normalize(pixels)))

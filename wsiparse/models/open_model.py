@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wsiparse.errors import ModelError
+from wsiparse.models.execution import EAGER, Execution, ModelOptions
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities
 from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts, place_network
@@ -49,13 +50,15 @@ class OpenModel:
     Tiles may have any height and width that are multiples of the network's stride; `tile` is the recommended side.
     """
 
-    def __init__(self, header: Header, network: OpenNetwork, digest: str, device: torch.device, batch: int) -> None:
+    def __init__(self, header: Header, network: OpenNetwork, digest: str, execution: Execution) -> None:
         self.name, self.targets, self.tile, self.digest = header.name, header.targets, header.tile, digest
         self.header = header
-        self._device = device
+        self._execution = execution
         # On CPU the convolution is chosen by batch size, and the last bit would follow; tile by tile costs the same.
-        self._batch = 1 if device.type == "cpu" else batch
-        self._network = place_network(fold_normalization(network.eval()), device)
+        self._batch = 1 if execution.device.type == "cpu" else execution.batch
+        self._network = place_network(fold_normalization(network.eval()), execution.device)
+        self._encode_image = execution.compile(self._network.image)
+        self._call = execution.choose_caller()
         self._embed_text = functools.cache(self._encode_text)
 
     @property
@@ -72,14 +75,17 @@ class OpenModel:
         self._check_pixels(pixels)
         with torch.inference_mode():
             prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
-            parts, self._batch = fit_batch(
-                lambda batch: [self._predict_batch(part, prompts) for part in _split_tiles(pixels, batch)], self._batch
-            )
+        parts, self._batch = fit_batch(
+            lambda batch: [self._call(self._predict_batch, part, prompts) for part in _split_tiles(pixels, batch)],
+            self._batch,
+        )
         return np.concatenate(parts)[: len(pixels)]
 
+    @torch.inference_mode()
     def _predict_batch(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
-        image = torch.from_numpy(pixels.copy()).to(self._device).permute(0, 3, 1, 2)
-        logits = match_prompts(self._network.image(image.float().div_(255)), prompts)  # [N, K, H, W]
+        image = torch.from_numpy(pixels.copy()).to(self._execution.device).permute(0, 3, 1, 2)
+        with self._execution.round_products():
+            logits = match_prompts(self._encode_image(image.float().div_(255)), prompts).float()  # [N, K, H, W]
         return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
 
     def _choose_words(self, target: Target) -> str:
@@ -91,7 +97,7 @@ class OpenModel:
 
     def _encode_text(self, text: str) -> Tensor:
         tokens = torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))
-        prompt: Tensor = self._network.text(tokens[None].to(self._device))[0]
+        prompt: Tensor = self._network.text(tokens[None].to(self._execution.device))[0]
         return prompt
 
     def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
@@ -158,8 +164,17 @@ def _parse_header(metadata: Mapping[str, str], path: str) -> Header:
     return Header(**{**entries, "sizes": Sizes(**entries["sizes"]), "targets": targets})
 
 
-def open_weights(path: str | Path, device: torch.device, batch: int) -> OpenModel:
-    """The model of a weight file, ready to predict on `device`."""
+def open_weights(path: str | Path, execution: Execution = EAGER) -> OpenModel:
+    """The model of a weight file; ModelError where it is none, or where an option asks what it cannot do."""
+    _check_options(execution.options)
     header, network = read_weights(path)
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return OpenModel(header, network, digest, device, batch)
+    return OpenModel(header, network, digest, execution)
+
+
+def _check_options(options: ModelOptions) -> None:
+    for name in ("input_side", "skip_absent"):
+        if (found := getattr(options, name)) is not None:
+            raise ModelError(
+                f"{name} {found}: an option of biomedparse, which this model has not; leave it out"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,10 +36,23 @@ class RunConfig(BaseModel):
     mpp: float | None = None
     """µm per pixel of every slide whose manifest row gives none."""
 
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What matrices are multiplied in."""
+    input_side: int | None = Field(default=None, ge=32, multiple_of=32)
+    """Pixels on each side of the image that BiomedParse sees; None takes the 1024 it was trained with."""
+    skip_absent: float | None = Field(default=None, gt=0, lt=1)
+    """Where BiomedParse gives "no object" more than this probability, a tile's map is 0; None draws all."""
+
     block_tiles: int = Field(default=4, ge=1)
     """Cores on each side of a block."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    batch: int = Field(default=8, ge=1)
+    """Tiles a forward pass on an accelerator."""
+    channels_last: bool = False
+    """Keep the weights of BiomedParse's convolutions in the layout that tensor cores read."""
+    compile: Literal["", "default", "reduce-overhead", "max-autotune"] = ""
+    """Mode of `torch.compile`; `reduce-overhead` records CUDA graphs; empty runs eagerly."""
     cluster: str = "local"
     """`serial`, `local`, `slurm`, `pbs`, `lsf`, or a Dask scheduler by its address or its scheduler file."""
     workers: int | None = Field(default=None, ge=1)
@@ -52,7 +65,13 @@ class RunConfig(BaseModel):
     @property
     def result_settings(self) -> dict[str, Any]:
         """The settings that decide what comes out; a run is only continued under the same."""
-        return self.model_dump(include={"overlap", "tissue", "simplify"})
+        names = {"overlap", "tissue", "simplify", "precision", "input_side", "skip_absent"}
+        return self.model_dump(include=names)
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """How the model is to answer, as the fields of `ModelOptions`."""
+        return self.model_dump(include={"precision", "input_side", "skip_absent", "channels_last", "compile"})
 
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from wsiparse.models.execution import ModelOptions
 from wsiparse.models.load import ModelSpec
 from wsiparse.ontology import Ontology, load_ontology
 from wsiparse.runs.cluster import open_cluster
@@ -64,11 +66,12 @@ def parse_run(
 
 def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, ModelFacts]:
     """Resolve the model and the targets of a config."""
-    spec = ModelSpec(config.weights or config.model, config.device)
+    options = ModelOptions(**config.model_options)
+    spec = ModelSpec(config.model, config.device, config.batch, weights=config.weights or "", options=options)
     facts = engine.describe(spec)
     ontology = load_ontology(config.ontology) if config.ontology else Ontology(facts.targets)
     targets = choose_targets(ontology, config.targets, config.prompts)
-    pinned = ModelSpec(spec.name_or_path, spec.device, spec.batch, facts.digest)
+    pinned = replace(spec, digest=facts.digest)
     return Order(config, pinned, facts.tile, facts.tile_bytes, targets, str(output)), facts
 
 

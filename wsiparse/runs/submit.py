@@ -100,6 +100,8 @@ def _spell(name: str, value: Any) -> list[str]:
     if name == "tissue":
         return [] if value else ["--no-tissue"]
     option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return [option]
     return [option, ",".join(value) if isinstance(value, tuple) else str(value)]
 
 
