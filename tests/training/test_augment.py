@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, warp_picture
+from wsiparse.training.augment import STAINS, blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture
 
 seeds = st.integers(0, 2**32 - 1)
@@ -64,6 +64,36 @@ def test_no_strength_changes_no_stain() -> None:
     random = np.random.default_rng(0)
     images = torch.from_numpy(random.uniform(0.05, 1, (4, 3, 16, 16)).astype(np.float32))
     assert torch.allclose(jitter_stain(images, random, 0.0), images, atol=1e-4)
+
+
+def draw_stained(random: np.random.Generator, strengths: tuple[float, float]) -> torch.Tensor:
+    """An image [3, 24, 24] of haematoxylin and eosin of these mean densities."""
+    amounts = torch.from_numpy(random.uniform(0.5, 1.5, (2, 24, 24)).astype(np.float32))
+    amounts *= torch.tensor(strengths)[:, None, None]
+    return torch.exp(-torch.einsum("shw,sc->chw", amounts, STAINS[:2]))
+
+
+def find_density(images: torch.Tensor) -> torch.Tensor:
+    """Mean density [N, 3] of each stain."""
+    return torch.einsum("nchw,cs->ns", -torch.log(images), torch.linalg.inv(STAINS)) / images[0, 0].numel()
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=30)
+def test_swapped_stains_lie_between_two_images(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = torch.stack([draw_stained(random, (0.9, 0.2)), draw_stained(random, (0.4, 0.7))])
+    before, after = find_density(images), find_density(swap_stains(images, random, 1.0))
+    assert (after >= before.amin(0) - 0.02).all()
+    assert (after <= before.amax(0) + 0.02).all()
+
+
+def test_stains_are_swapped_in_a_share_of_the_images() -> None:
+    random = np.random.default_rng(0)
+    images = torch.stack([draw_stained(random, (random.uniform(0.2, 1), random.uniform(0.2, 1))) for _ in range(64)])
+    assert torch.allclose(swap_stains(images, random, 0.0), images, atol=1e-4)
+    moved = (swap_stains(images, random, 0.5) - images).abs().amax((1, 2, 3)) > 1e-3
+    assert 16 < moved.sum() < 48
 
 
 @given(seeds)

@@ -52,6 +52,22 @@ def jitter_stain(images: Tensor, random: np.random.Generator, strength: float) -
     return torch.exp(-density.clamp(0, 5.5))
 
 
+def swap_stains(images: Tensor, random: np.random.Generator, share: float) -> Tensor:
+    """Images [N, 3, H, W] in 0..1, a `share` of which comes as strongly stained as another one of them.
+
+    Mean and deviation of each stain's density move a random part of the way to the other's (Reinhard et al. 2001, in
+    density).
+    """
+    amounts = torch.einsum("nchw,cs->nshw", -torch.log(images.clamp(min=1 / 256)), torch.linalg.inv(STAINS))
+    deviation, mean = torch.std_mean(amounts, (2, 3), keepdim=True)
+    other = torch.from_numpy(random.permutation(len(images)))
+    way = torch.from_numpy(random.random((len(images), 1, 1, 1)) * (random.random((len(images), 1, 1, 1)) < share))
+    gain = (deviation[other] / deviation.clamp(min=1e-3)).clamp(0.4, 2.5)
+    moved = (amounts - mean) * gain + mean[other]
+    density = torch.einsum("nshw,sc->nchw", torch.lerp(amounts, moved, way.float()), STAINS)
+    return torch.exp(-density.clamp(0, 5.5))
+
+
 def _draw_clouds(shape: torch.Size, random: np.random.Generator, strength: float) -> Tensor:
     """Smooth patches of extra density [N, 1, H, W] in one image of three, as connective tissue has."""
     coarse = _draw_normal(random, (shape[0], 1, *([int(random.integers(3, 24))] * 2)), 0, 1)

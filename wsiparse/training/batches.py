@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target
-from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, warp_picture
+from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
 from wsiparse.training.settings import TrainingSettings
 
 ABSENT_COLUMNS = 2
 """Prompts a step for things that are not there: one named in the config, one of invented words."""
+Tokenize = Callable[[Sequence[str]], Tensor]
+"""Prompts as the network that learns reads them, one a row."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,17 @@ class Batch:
     truth: Tensor  # [N, K, H, W]
     known: Tensor  # [N, K]
     hidden: Tensor  # [N, 1, H, W], pixels about which nothing is known
-    tokens: Tensor  # [K, WORDS, PIECES]
+    tokens: Tensor  # [K, ...], as the network reads them
 
 
 class BatchSource:
     """Draws the batch of any step from the step's number alone: a continued run sees what it would have seen."""
 
-    def __init__(self, pictures: Sequence[Sample], ontology: Ontology, settings: TrainingSettings) -> None:
+    def __init__(
+        self, pictures: Sequence[Sample], ontology: Ontology, settings: TrainingSettings, tokenize: Tokenize
+    ) -> None:
         self._pictures, self._targets, self._settings = pictures, ontology.targets, settings
+        self._tokenize = tokenize
         self._supervision = Supervision.of(ontology)
         self._chances = weigh_pictures(pictures, settings.boost)
 
@@ -48,9 +52,10 @@ class BatchSource:
         pictures = [self._pictures[index].read() for index in chosen]
         warped = [warp_picture(picture, settings.crop, settings.scales, random) for picture in pictures]
         crops = torch.stack([_spread_masks(*pair, self._supervision) for pair in zip(warped, pictures, strict=True)])
-        images = jitter_light(jitter_stain(crops[:, :3], random, settings.stain_strength), random, 1.0)
+        images = swap_stains(crops[:, :3], random, settings.swap_share)
+        images = jitter_light(jitter_stain(images, random, settings.stain_strength), random, 1.0)
         crops = blank_corners(torch.cat([images, crops[:, 3:]], 1), random, settings.glass_share)
-        tokens = _tokenize(self._word_prompts(random), settings.sizes.buckets)
+        tokens = self._tokenize(self._word_prompts(random))
         return _label_crops(crops, pictures, self._supervision, tokens)
 
     def _word_prompts(self, random: np.random.Generator) -> list[str]:
@@ -71,13 +76,18 @@ def draw_ahead(source: BatchSource, steps: range) -> Iterator[tuple[int, Batch]]
             yield step, batch
 
 
-def load_check(samples: Sequence[Sample], ontology: Ontology, settings: TrainingSettings) -> Batch:
+def load_check(samples: Sequence[Sample], ontology: Ontology, settings: TrainingSettings, tokenize: Tokenize) -> Batch:
     """Pictures as they are, cut to one size, with the targets' own prompts: the batch a run is checked on."""
     pictures, supervision = [sample.read() for sample in samples], Supervision.of(ontology)
     crops = torch.stack([_spread_masks(_cut_picture(p, settings.crop), p, supervision) for p in pictures])
     absent = [settings.absent_prompts[0] if settings.absent_prompts else "nothing", "zxqv"]
-    tokens = _tokenize([*(target.prompt for target in ontology.targets), *absent], settings.sizes.buckets)
+    tokens = tokenize([*(target.prompt for target in ontology.targets), *absent])
     return _label_crops(crops, pictures, supervision, tokens)
+
+
+def take_images(batch: Batch, part: slice) -> Batch:
+    """Some images of a batch, with all prompts."""
+    return Batch(batch.images[part], batch.truth[part], batch.known[part], batch.hidden[part], batch.tokens)
 
 
 def word_prompt(target: Target, templates: Sequence[str], random: np.random.Generator) -> str:
@@ -90,10 +100,6 @@ def word_prompt(target: Target, templates: Sequence[str], random: np.random.Gene
 def invent_word(random: np.random.Generator) -> str:
     """Random letters: a word that means nothing in any slide."""
     return "".join(random.choice(list("abcdefghijklmnopqrstuvwxyz"), int(random.integers(4, 10))))
-
-
-def _tokenize(prompts: Sequence[str], buckets: int) -> Tensor:
-    return torch.from_numpy(np.stack([tokenize_prompt(prompt, buckets) for prompt in prompts]))
 
 
 def _cut_picture(picture: Picture, side: int) -> Tensor:

@@ -11,25 +11,37 @@ from typing import Any
 from wsiparse.errors import InputError
 from wsiparse.models.open_network import Sizes
 
+PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """A training run; paths are relative to the config's folder, `data` may name an environment variable."""
+    """A training run; paths are relative to the config's folder and may name environment variables."""
 
     name: str
     """The model's name, written into its weights."""
-    data: Path
-    """Folder that the table's images and masks lie in."""
-    examples: Path
-    """Table of examples: image, mask, present, case, part."""
     ontology: Path
     """TOML of the targets to learn."""
     targets: tuple[str, ...]
     """Which of them, by name."""
     out: Path
     """Folder of the checkpoint, the log and the weights; a run found there is continued."""
+    examples: Path | None = None
+    """Images with masks: a table with the columns image, mask, present, case, part; or a folder (see folders.py)."""
+    data: Path | None = None
+    """Folder that the table's images and masks lie in; unset takes the table's own."""
+    slides: Path | None = None
+    """Manifest of slides with a `reference` column; `case` and `part` as wanted."""
+    mapping: Path | None = None
+    """TOML or JSON file: a laboratory's class names to targets."""
+    case_pattern: str = ""
+    """Regular expression whose first group is the case in an image's name; empty takes the name."""
+    test_share: float = 0.2
+    """Share of the cases that are kept apart, where the data do not say which."""
     start: str = ""
-    """Weights to start from: a shipped name or a .safetensors file; empty starts at random."""
+    """Weights to start from: a shipped name, or a file of ours or of BiomedParse; empty starts at random."""
+    learn: tuple[str, ...] = ()
+    """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: Sizes = field(default_factory=Sizes)
     tile: int = 512
     seed: int = 1
@@ -40,6 +52,8 @@ class TrainingSettings:
     scales: tuple[float, float] = (0.7, 1.4)
     """Bounds of the random magnification."""
     stain_strength: float = 1.0
+    swap_share: float = 0.0
+    """Share of crops that take on the stain of another of their batch."""
     glass_share: float = 0.1
     """Share of crops that show empty glass."""
     learning_rate: float = 2e-3
@@ -51,6 +65,8 @@ class TrainingSettings:
     check_every: int = 250
     """Steps between a held-out check and checkpoint."""
     check_pictures: int = 48
+    overlays: int = 4
+    """Of these, how many are drawn into samples/ at each check."""
     device: str = "auto"
     boost: dict[str, float] = field(default_factory=dict)
     """How many times more often than by count pictures with a target are drawn."""
@@ -75,6 +91,8 @@ def read_settings(path: str | Path) -> TrainingSettings:
         settings = TrainingSettings(**_convert_values(document, Path(path).parent))
     except TypeError as error:
         raise InputError(f"training config {path}: {error}; complete it after open-1.toml") from error
+    if not (settings.examples or settings.slides):
+        raise InputError(f"training config {path}: neither examples nor slides; name what to learn from")
     if settings.crop % settings.sizes.stride or settings.tile % settings.sizes.stride:
         stride = settings.sizes.stride
         raise InputError(
@@ -85,7 +103,7 @@ def read_settings(path: str | Path) -> TrainingSettings:
 
 def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in document.items()}
-    for key in ("data", "examples", "ontology", "out"):
+    for key in PATHS:
         if key in values:
             values[key] = folder / _expand_path(values[key])
     if "sizes" in values:
