@@ -1,33 +1,44 @@
-"""The tile model of the engine's benchmarks: two convolutions, so that all else shows. `benchmarks.tiny:build`."""
+"""Models that take little or no time, so that the engine around them shows: `--model benchmarks.tiny:build` and others.
+
+`build` is two convolutions, `build_null` answers at once, `build_sleeping` waits as long as an accelerator would take.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import tiny_network
+from benchmarks.tiny_network import STRIDE, TILE, TinyNetwork
 from wsiparse.models.load import ModelSpec
 from wsiparse.ontology import Target
 
-TARGETS = tuple(Target(f"target {n}", f"target {n}", "tiny", (40 * n, 255 - 40 * n, 120), 0.5) for n in range(1, 7))
+TARGETS = tuple(
+    Target(f"target {n}", f"target {n}", "tiny", (40 * n, 255 - 40 * n, 120), 0.5)
+    for n in range(1, tiny_network.TARGETS + 1)
+)
+SLEEP = "WSIPARSE_BENCHMARK_SLEEP"
+"""Variable that says how many seconds the sleeping model takes for a tile."""
+SLEEPING_TILE = 64
 
 
 class TinyModel:
-    """Stride-8 features, six targets, softmax; quantised before it is upsampled by repetition."""
+    """The tiny network; its answer is quantised before it is upsampled by repetition."""
 
     name = "tiny"
     digest = "seed 0"
     targets = TARGETS
-    tile = 1024
+    tile = TILE
     tile_bytes = 32 << 20
 
     def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.first = torch.nn.Conv2d(3, 8, 8, 8)
-        self.second = torch.nn.Conv2d(8, len(TARGETS), 1)
+        self.network = TinyNetwork()
 
     @torch.inference_mode()
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
@@ -36,13 +47,50 @@ class TinyModel:
         return np.stack([self._predict_tile(tile)[channels] for tile in pixels])
 
     def _predict_tile(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        values = torch.from_numpy(tile).permute(2, 0, 1)[None].float().div_(255)
-        logits = self.second(torch.relu(self.first(values)))
-        coarse = (torch.softmax(logits, 1) * 255).round().to(torch.uint8)[0].numpy()  # [K, tile / 8, tile / 8]
-        return coarse.repeat(8, 1).repeat(8, 2)
+        coarse: NDArray[np.uint8] = (
+            (self.network(torch.from_numpy(tile)[None]) * 255).round().to(torch.uint8)[0].numpy()
+        )
+        return coarse.repeat(STRIDE, 1).repeat(STRIDE, 2)
+
+
+class NullModel:
+    """Finds nothing, at no cost."""
+
+    name = "null"
+    digest = "null"
+    targets = TARGETS
+    tile = TILE
+    tile_bytes = 1
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        """Zeros [N, K, tile, tile]."""
+        return np.zeros((len(pixels), len(targets), self.tile, self.tile), np.uint8)
+
+
+class SleepingModel(NullModel):
+    """Finds nothing in small tiles, after the time that an accelerator would take; the processor is free meanwhile."""
+
+    name = "sleeping"
+    targets = TARGETS[:1]
+    tile = SLEEPING_TILE
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        """Zeros [N, K, tile, tile]."""
+        time.sleep(float(os.environ[SLEEP]) * len(pixels))
+        return super().predict(pixels, targets)
 
 
 @functools.cache
 def build(spec: ModelSpec) -> TinyModel:
-    """The factory that `--model benchmarks.tiny:build` names."""
+    """Factory of two convolutions over six targets."""
     return TinyModel()
+
+
+def build_null(spec: ModelSpec) -> NullModel:
+    """Factory of a model that costs nothing."""
+    return NullModel()
+
+
+def build_sleeping(spec: ModelSpec) -> SleepingModel:
+    """Factory of a model that sleeps."""
+    return SleepingModel()
