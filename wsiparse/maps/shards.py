@@ -18,6 +18,8 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
+from wsiparse.maps.chunks import DamagedShardError, place_chunks
+from wsiparse.slides.levels import cut_region
 
 _AXES = ("c", "y", "x")
 
@@ -68,8 +70,9 @@ def read_pixels(path: Path, region: Region) -> npt.NDArray[Any]:
     array = _open_array(path, "r")
     inside = region.intersect(Region(0, 0, array.shape[-1], array.shape[-2]))
     values = np.zeros((*array.shape[:-2], region.height, region.width), array.dtype)
-    if inside.area:
-        values[(..., *inside.shift(-region.x, -region.y).slices)] = _read_inside(path, array, inside)
+    block = _block_side(array)
+    for part in cut_region(inside, (block, block)):
+        _read_part(path, array, part, values[(..., *part.shift(-region.x, -region.y).slices)])
     return values
 
 
@@ -124,10 +127,13 @@ def _check_shard(path: Path, array: zarr.Array[Any], region: Region, values: npt
         raise OutputError(f"{path}: got {values.dtype} {values.shape}, expected {array.dtype} {expected} for {region}")
 
 
-def _read_inside(path: Path, array: zarr.Array[Any], region: Region) -> Any:
+def _read_part(path: Path, array: zarr.Array[Any], part: Region, out: npt.NDArray[Any]) -> None:
+    """Read pixels that lie in one shard into `out`."""
+    block, side = _block_side(array), array.chunks[-1]
+    row, column = part.y // block, part.x // block
+    cut = (*array.shape[:-2], block // side, block // side)
+    inside = part.shift(-column * block, -row * block)
     try:
-        return array[(..., *region.slices)]
-    except (OSError, ValueError, RuntimeError) as error:
-        raise OutputError(
-            f"{path}: damaged shard in {region} ({error}); run the slide again with --overwrite"
-        ) from error
+        place_chunks(shard_file(path, len(array.shape), row, column), cut, side, inside, out)
+    except (OSError, DamagedShardError) as error:
+        raise OutputError(f"{path}: damaged shard in {part} ({error}); run the slide again with --overwrite") from error
