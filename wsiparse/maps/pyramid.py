@@ -7,7 +7,6 @@ chunks and one shard, whatever the size of the slide. Building again gives the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,14 @@ from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import Canvas, write_group
 from wsiparse.maps.metadata import describe_image, list_levels
-from wsiparse.maps.shards import create_like, find_shards, read_pixels, write_shard
+from wsiparse.maps.shards import create_like, find_chunk, find_shards, read_pixels, write_shard
 
 Pool = Callable[[NDArray[Any]], NDArray[Any]]
 """Halves the last two axes of an array, rounding up."""
 
 
-_STRIP_ROWS = 512
-"""Rows of a coarse shard made at a time: twice as many fine ones are in memory."""
+_STRIP_ROWS = 64
+"""Fine rows whose mean is taken at a time: a strip of all intermediates stays in the processor's cache."""
 
 
 def build_pyramid(canvas: Canvas) -> None:
@@ -43,24 +42,42 @@ def choose_levels(canvas: Canvas, level: int) -> tuple[Grid, ...]:
     return levels[level:]
 
 
+def create_levels(path: Path, levels: Sequence[Grid]) -> None:
+    """Make arrays "1", "2" … of the group at `path` like its array "0" [..., y, x]; those that are there stay."""
+    for n, level in enumerate(levels[1:], start=1):
+        if not (path / str(n) / "zarr.json").exists():
+            create_like(path / str(n), path / "0", level)
+
+
 def build_levels(path: Path, levels: Sequence[Grid], block: int, pool: Pool) -> None:
-    """Write arrays "1", "2" … of the group at `path`, cut and typed like its array "0" [..., y, x]."""
-    for n, (fine, coarse) in enumerate(pairwise(levels), start=1):
-        source, result = path / str(n - 1), path / str(n)
-        create_like(result, source, coarse)
-        for row, column in sorted({(row // 2, column // 2) for row, column in find_shards(source)}):
-            region = Region(column * block, row * block, block, block).intersect(coarse.region)
-            write_shard(result, region, _coarsen(source, fine, region, pool))
+    """Write the arrays that `create_levels` made, shards of `block` a side; those that are there are done."""
+    create_levels(path, levels)
+    for n in range(1, len(levels)):
+        parents = {(row // 2, column // 2) for row, column in find_shards(path / str(n - 1))}
+        for place in sorted(parents - find_shards(path / str(n))):
+            build_shard(path, levels, n, place, block, pool)
+
+
+def build_shard(path: Path, levels: Sequence[Grid], n: int, place: tuple[int, int], block: int, pool: Pool) -> None:
+    """Write the shard of level `n` at a row and column, from the level below it."""
+    row, column = place
+    region = Region(column * block, row * block, block, block).intersect(levels[n].region)
+    write_shard(path / str(n), region, _coarsen(path / str(n - 1), levels[n - 1], region, pool))
 
 
 def pool_mean(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mean of each 2 × 2 pixels of [..., h, w], halves rounded up; at an odd edge, of those that exist."""
-    values = _make_even(values)
-    pairs = np.add(values[..., ::2, :], values[..., 1::2, :], dtype=np.uint16)
-    sums = pairs[..., ::2] + pairs[..., 1::2]
-    sums += 2
-    sums >>= 2
-    return sums.astype(np.uint8)  # [..., ceil(h / 2), ceil(w / 2)]
+    values = np.ascontiguousarray(_make_even(values))
+    *leading, height, width = values.shape
+    means = np.empty((*leading, height // 2, width // 2), np.uint8)
+    for top in range(0, height, _STRIP_ROWS):
+        pairs = values[..., top : top + _STRIP_ROWS, :].view(np.uint16)  # two neighbours in a row are one number
+        sums = (pairs & 255) + (pairs >> 8)
+        fours = sums[..., ::2, :] + sums[..., 1::2, :]
+        fours += 2
+        fours >>= 2
+        means[..., top // 2 : (top + _STRIP_ROWS) // 2, :] = fours
+    return means  # [..., ceil(h / 2), ceil(w / 2)]
 
 
 def pool_mode(labels: NDArray[Any]) -> NDArray[Any]:
@@ -82,13 +99,15 @@ def _make_even(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _coarsen(source: Path, fine: Grid, region: Region, pool: Pool) -> NDArray[Any]:
-    strips = [pool(read_pixels(source, _refine(strip, fine))) for strip in _cut_strips(region)]
+    strips = [pool(read_pixels(source, _refine(strip, fine))) for strip in _cut_strips(region, find_chunk(source))]
     return np.concatenate(strips, axis=-2)  # [..., h, w]
 
 
-def _cut_strips(region: Region) -> Iterator[Region]:
-    for y in range(region.y, region.bottom, _STRIP_ROWS):
-        yield Region(region.x, y, region.width, min(_STRIP_ROWS, region.bottom - y))
+def _cut_strips(region: Region, chunk: int) -> Iterator[Region]:
+    # Two strips never share a fine chunk, so that each is decoded once.
+    rows = chunk // 2 if chunk % 2 == 0 else chunk
+    for y in range(region.y, region.bottom, rows):
+        yield Region(region.x, y, region.width, min(rows, region.bottom - y))
 
 
 def _refine(region: Region, fine: Grid) -> Region:

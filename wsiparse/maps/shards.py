@@ -83,6 +83,11 @@ def find_shards(path: Path) -> set[tuple[int, int]]:
     return {(int(file.parent.name), int(file.name)) for file in files if file.stat().st_size}
 
 
+def find_chunk(path: Path) -> int:
+    """Side of the inner chunks of the array at `path`."""
+    return _open_array(path, "r").chunks[-1]
+
+
 def shard_file(path: Path, axes: int, row: int, column: int) -> Path:
     """Where the shard of a block lies, in an array of so many axes."""
     return path.joinpath("c", *["0"] * (axes - 2), str(row), str(column))
