@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsiparse.errors import InputError, TargetError
-from wsiparse.ontology import Ontology, Target, load_ontology
+from wsiparse.ontology import QUPATH_COLORS, Ontology, Target, load_ontology, take_site
 
 GLAND = Target(
     "glandular structure", "glandular structure in colon pathology", "gland", (200, 100, 0), 1.5, synonyms=("gland",)
@@ -37,6 +40,8 @@ def test_a_twin_name_is_refused() -> None:
         ("name = 'a'\nmpp = 0", "mpp"),
         ("name = 'a'\nthreshold = 1.5", "threshold"),
         ("name = 'a'\nsize = 3", "unknown key 'size'"),
+        ("name = 'a'\nfield_um = -1", "field_um"),
+        ("name = 'a'\ncategory = 'tissue'", "expected one of organ, abnormality, histology"),
     ],
 )
 def test_a_wrong_entry_is_named_in_one_line(tmp_path: Path, change: str, message: str) -> None:
@@ -51,3 +56,89 @@ def test_a_wrong_entry_is_named_in_one_line(tmp_path: Path, change: str, message
 def test_the_digest_follows_what_the_targets_say() -> None:
     assert ONTOLOGY.digest == Ontology((GLAND, NUCLEI)).digest
     assert ONTOLOGY.digest != Ontology((GLAND,)).digest
+
+
+PUBLISHED = load_ontology("pathology")
+
+
+def write_ontology(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_published_leaves_carry_layers_sites_scale_and_field() -> None:
+    assert len(PUBLISHED.targets) == 8
+    assert {(target.category, target.meta) for target in PUBLISHED.targets} == {("histology", "histology structure")}
+    cells, gland = PUBLISHED.find("neoplastic cells"), PUBLISHED.find("glandular structure")
+    assert (cells.mpp, cells.field_um, len(cells.sites)) == (0.25, 64, 19)
+    assert (gland.mpp, gland.field_um, gland.sites) == (0.62, 480, ("colon",))
+    assert cells.color == QUPATH_COLORS["Tumor"]
+
+
+def test_a_site_fills_the_prompt_and_none_leaves_the_name() -> None:
+    cells = PUBLISHED.find("neoplastic cells")
+    assert cells.at_site("breast").prompt == "neoplastic cells in breast pathology"
+    assert cells.at_site(None).prompt == "neoplastic cells"
+    assert GLAND.at_site("breast") is GLAND
+
+
+@pytest.mark.parametrize("text", ["neoplastic cells in breast pathology", "Cancerous cells in  breast pathology"])
+def test_a_prompt_that_names_a_site_is_told_for_it(text: str) -> None:
+    assert PUBLISHED.find(text) == PUBLISHED.find("neoplastic cells").at_site("breast")
+
+
+def test_a_site_takes_the_targets_that_are_looked_for_there() -> None:
+    names = [target.name for target in take_site(PUBLISHED.targets, "colon")]
+    assert "glandular structure" in names
+    assert "breast cancer cells" not in names
+    assert take_site((GLAND, NUCLEI), "anywhere") == (GLAND, NUCLEI)
+    with pytest.raises(TargetError, match=r"site 'pancreas'.*nearest: pancreatic"):
+        take_site(PUBLISHED.targets, "pancreas")
+
+
+def test_an_ontology_extends_another_and_changes_only_what_it_says(tmp_path: Path) -> None:
+    text = """
+        extends = "pathology"
+        template = "[object] in [site] pathology"
+        [[target]]
+        name = "Neoplastic cells"
+        threshold = 0.7
+        [[target]]
+        name = "mitoses"
+        group = "mitosis"
+        color = "Necrosis"
+        mpp = 0.25
+    """
+    own = load_ontology(write_ontology(tmp_path / "own.toml", text))
+    changed, added = own.find("neoplastic cells"), own.targets[-1]
+    base = PUBLISHED.find("neoplastic cells")
+    assert changed == dataclasses.replace(base, name="Neoplastic cells", threshold=0.7)
+    assert (added.prompt, added.color) == ("mitoses in [site] pathology", (50, 50, 50))
+    assert len(own.targets) == len(PUBLISHED.targets) + 1
+    further = load_ontology(write_ontology(tmp_path / "further.toml", 'extends = "own.toml"'))
+    assert further == own
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "o.toml"', "extends itself"),
+        ('extends = "radiology"', "expected one of open-1, pathology"),
+        ("targets = []", "unknown key 'targets'"),
+        ("[[target]]\nname = 'a'\n[[target]]\nname = 'A'", "'a' is defined twice"),
+        ("[[target]]\nname = 'a'\ncolor = 'Teal'", "colour 'Teal', expected Tumor"),
+        ("[[target]]\nname = 'a'", "missing .* 'prompt'"),
+    ],
+)
+def test_a_wrong_ontology_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_ontology(write_ontology(tmp_path / "o.toml", text))
+    assert "\n" not in str(caught.value)
+
+
+@given(st.sampled_from(PUBLISHED.targets), st.data())
+def test_every_wording_finds_its_target(target: Target, data: st.DataObject) -> None:
+    site = data.draw(st.sampled_from([None, *target.sites]))
+    found = PUBLISHED.find(data.draw(st.sampled_from(target.wordings(site))).upper())
+    assert found.name == target.name
+    assert found.prompt in {target.prompt, target.at_site(site).prompt}

@@ -6,12 +6,27 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import InputError, TargetError
+from wsiparse.files import find_config
+
+OBJECT, SITE = "[object]", "[site]"
+"""What stands in a prompt for the target's name and for the tissue."""
+LAYERS = ("organ", "abnormality", "histology")
+"""First layer of the ontology."""
+QUPATH_COLORS = {
+    "Tumor": (200, 0, 0),
+    "Stroma": (150, 200, 150),
+    "Immune cells": (160, 90, 160),
+    "Necrosis": (50, 50, 50),
+    "Other": (255, 200, 0),
+}
+"""Colours of the classes that QuPath begins with, by which an ontology may name them."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class Target:
     name: str
     """What people call it; unique, and the class name in QuPath."""
     prompt: str
-    """The words told to the model."""
+    """The words told to the model; `[site]` in them is the tissue that a run names."""
     group: str
     """Targets of one group exclude each other on a pixel and share a label map."""
     color: tuple[int, int, int]
@@ -40,11 +55,33 @@ class Target:
     """Second layer: the meta-object type."""
     synonyms: tuple[str, ...] = ()
     """Other wordings that mean the same."""
+    field_um: float = 0.0
+    """Field of view: width of tissue that a tile shows, in µm; 0 takes the model's own tile."""
+    sites: tuple[str, ...] = ()
+    """Tissues in which it is looked for, as a prompt names them; empty for any."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "color", tuple(self.color))
-        object.__setattr__(self, "synonyms", tuple(self.synonyms))
+        for name in ("color", "synonyms", "sites"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check(self)
+
+    def at_site(self, site: str | None) -> Target:
+        """The target with its prompt told for a tissue; for none, by its name alone, as BiomedParse enumerates them."""
+        if SITE not in self.prompt:
+            return self
+        return replace(self, prompt=self.prompt.replace(SITE, site) if site else self.name)
+
+    def occurs_at(self, site: str) -> bool:
+        """Whether it is looked for in a tissue."""
+        return not self.sites or site in self.sites
+
+    def wordings(self, site: str | None = None) -> tuple[str, ...]:
+        """Name, synonyms and prompt; with a site, the prompts that name it, one for each of them."""
+        words = (self.name, *self.synonyms)
+        if site is None:
+            return (*words, self.at_site(None).prompt)
+        prompt = self.at_site(site).prompt
+        return tuple(prompt.replace(self.name, word) for word in words)
 
 
 def _check(target: Target) -> None:
@@ -58,6 +95,10 @@ def _check(target: Target) -> None:
         raise InputError(f"target {name!r}: mpp {target.mpp}, expected µm per pixel above 0 and below 100")
     if not 0 < target.threshold < 1:
         raise InputError(f"target {name!r}: threshold {target.threshold}, expected a probability between 0 and 1")
+    if not 0 <= target.field_um < 100_000:
+        raise InputError(f"target {name!r}: field_um {target.field_um}, expected µm below 100,000, or 0")
+    if target.category not in LAYERS:
+        raise InputError(f"target {name!r}: category {target.category!r}, expected one of {', '.join(LAYERS)}")
 
 
 @dataclass(frozen=True)
@@ -79,17 +120,40 @@ class Ontology:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def find(self, text: str) -> Target:
-        """The target whose name, prompt or synonym is `text` in any case; else an error with the nearest names."""
+        """The target whose name, prompt or synonym is `text` in any case; else an error with the nearest names.
+
+        Where the text names a site, as in "neoplastic cells in breast pathology", the target's prompt is told for it.
+        """
+        found = self.look_up(text)
+        if found is None:
+            raise TargetError(f"unknown target {text!r}; nearest: {', '.join(self._nearest(text.casefold()))}")
+        return found
+
+    def look_up(self, text: str) -> Target | None:
+        """What `find` gives, or None."""
         wanted = " ".join(text.casefold().split())
         for target in self.targets:
-            if wanted in {word.casefold() for word in (target.name, target.prompt, *target.synonyms)}:
-                return target
-        raise TargetError(f"unknown target {text!r}; nearest: {', '.join(self._nearest(wanted))}")
+            for site in (None, *target.sites):
+                if wanted in {word.casefold() for word in target.wordings(site)}:
+                    return target.at_site(site) if site else target
+        return None
 
     def _nearest(self, text: str) -> list[str]:
-        words = {word.casefold(): t.name for t in self.targets for word in (t.name, t.prompt, *t.synonyms)}
+        words = {word.casefold(): target.name for target in self.targets for word in target.wordings()}
         close = difflib.get_close_matches(text, words, n=3, cutoff=0.0)
         return list(dict.fromkeys(words[word] for word in close))
+
+
+def take_site(targets: Sequence[Target], site: str | None) -> tuple[Target, ...]:
+    """The targets that are looked for in a tissue, their prompts told for it; all of them where none is named.
+
+    Targets that know no sites take any. Raises TargetError for a site that none of those that do know one knows.
+    """
+    known = list(dict.fromkeys(name for target in targets for name in target.sites))
+    if site and known and site not in known:
+        near = ", ".join(difflib.get_close_matches(site, known, n=3, cutoff=0.0))
+        raise TargetError(f"site {site!r}: no target is looked for there; nearest: {near}; see `wsiparse targets`")
+    return tuple(target.at_site(site) for target in targets if not site or target.occurs_at(site))
 
 
 def list_groups(targets: Iterable[Target]) -> tuple[str, ...]:
@@ -97,23 +161,73 @@ def list_groups(targets: Iterable[Target]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(target.group for target in targets))
 
 
-def load_ontology(path: str | Path) -> Ontology:
-    """Read an ontology from a TOML file of [[target]] tables; keys are the fields of `Target`."""
+def load_ontology(source: str | Path) -> Ontology:
+    """An ontology that ships, by its name, or a TOML file of [[target]] tables whose keys are the fields of `Target`.
+
+    `extends` names an ontology whose targets come first; a table of a name that is there already changes what it says
+    of it. `template` is the prompt of targets that bring none, with `[object]` for their name.
+    """
+    path = _find_ontology(str(source), Path())
+    return Ontology(tuple(parse_target(entry, str(path)) for entry in _read_entries(path, ()).values()))
+
+
+def list_ontologies() -> dict[str, Path]:
+    """Names and files of the ontologies that ship."""
+    return {path.stem: path for path in sorted(find_config("ontology").glob("*.toml"))}
+
+
+def _find_ontology(source: str, folder: Path) -> Path:
+    return list_ontologies().get(source, folder / source)
+
+
+def _read_entries(path: Path, readers: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
+    """The tables of a file and of what it extends, by their names in small letters."""
+    if path in readers:
+        raise InputError(f"ontology {path}: extends itself; expected another ontology; remove one `extends`")
+    document = _read_document(path)
+    base = document.get("extends")
+    entries = _read_entries(_find_ontology(base, path.parent), (*readers, path)) if base else {}
+    own = [(str(entry.get("name", "")).casefold(), entry) for entry in document.get("target", [])]
+    for name, entry in own:
+        entries[name] = _fill_prompt({**entries.get(name, {}), **entry}, document.get("template"))
+    _refuse_twins(path, [name for name, _ in own])
+    return entries
+
+
+def _refuse_twins(path: Path, names: Sequence[str]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise InputError(f"ontology {path}: target {name!r} is defined twice; rename one of them")
+
+
+def _fill_prompt(entry: dict[str, Any], template: str | None) -> dict[str, Any]:
+    prompt = entry.get("prompt", template)
+    return entry if prompt is None else {**entry, "prompt": str(prompt).replace(OBJECT, str(entry.get("name")))}
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    expected = f"expected one of {', '.join(list_ontologies())}, or a TOML file of [[target]] tables"
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"ontology {path}: {error.strerror}; expected a TOML file of [[target]] tables") from error
+        raise InputError(f"ontology {path}: {error.strerror}; {expected}") from error
     except ValueError as error:
-        raise InputError(f"ontology {path}: {error}; expected a TOML file of [[target]] tables") from error
-    return Ontology(tuple(parse_target(entry, str(path)) for entry in document.get("target", [])))
+        raise InputError(f"ontology {path}: {error}; {expected}") from error
+    if unknown := sorted(set(document) - {"extends", "template", "target"}):
+        raise InputError(f"ontology {path}: unknown key {unknown[0]!r}; expected extends, template and [[target]]")
+    return document
 
 
 def parse_target(entry: dict[str, Any], source: str) -> Target:
-    """A target from a table of its fields; `source` names the file in errors."""
+    """A target from a table of its fields, its colour a triple or a name of QuPath's; `source` names the file."""
     known = {field.name for field in fields(Target)}
-    name = entry.get("name")
+    name, color = entry.get("name"), entry.get("color")
     if unknown := sorted(set(entry) - known):
         raise InputError(f"{source}: target {name!r} has unknown key {unknown[0]!r}; known: {sorted(known)}")
+    if isinstance(color, str):
+        if color not in QUPATH_COLORS:
+            raise InputError(f"{source}: target {name!r}: colour {color!r}, expected {', '.join(QUPATH_COLORS)} or RGB")
+        entry = {**entry, "color": QUPATH_COLORS[color]}
     try:
         return Target(**entry)
     except TypeError as error:

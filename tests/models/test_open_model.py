@@ -104,7 +104,7 @@ def test_tiles_of_another_shape_are_refused(model: Model, shape: tuple[int, ...]
 
 
 def test_the_model_says_what_the_ontology_says(model: Model) -> None:
-    ontology = load_ontology(ROOT / "configs/ontology/pathology.toml")
+    ontology = load_ontology(ROOT / "configs/ontology/open-1.toml")
     assert all(target == ontology.find(target.name) for target in model.targets)
 
 
