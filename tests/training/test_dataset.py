@@ -30,7 +30,7 @@ def test_the_shipped_split_keeps_cases_apart() -> None:
     assert Counter(e.part for e in examples)["excluded"] == 32
     assert all(e.part == choose_part(e.case) for e in examples if e.part != "excluded")
     present = {name for e in examples for name in e.present}
-    assert present <= {target.name for target in load_ontology(ROOT / "configs/ontology/pathology.toml").targets}
+    assert present <= {target.name for target in load_ontology(ROOT / "configs/ontology/open-1.toml").targets}
 
 
 def test_the_tests_own_images_were_kept_apart() -> None:
@@ -62,7 +62,6 @@ def test_overlapping_images_form_one_case() -> None:
         ("image,mask\n", "a,b\n", "columns"),
         (HEAD, "", "columns"),
         (HEAD, "a,b,x,case,validation\n", "part 'validation'"),
-        (HEAD, "a,b,x,one,train\nc,d,x,one,test\n", "case 'one' is in train and test"),
     ],
 )
 def test_a_wrong_table_is_refused(tmp_path: Path, head: str, rows: str, words: str) -> None:
@@ -95,7 +94,7 @@ def test_rare_targets_are_drawn_more_often_than_their_count() -> None:
     assert boosted[16:].sum() / boosted[:16].sum() == pytest.approx(3 / 2)
 
 
-def label_picture(layers: tuple[tuple[str, ...], ...], known: tuple[str, ...] = ()) -> Picture:
+def label_picture(layers: tuple[tuple[str, ...], ...], known: tuple[str, ...] | None = None) -> Picture:
     return Picture(np.zeros((2, 2, 3), np.uint8), np.zeros((len(layers), 2, 2), np.bool_), layers, known)
 
 
@@ -103,7 +102,12 @@ def test_a_present_target_makes_its_group_known() -> None:
     supervision = Supervision(("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"))
     assert supervision.mark_layers([["gland", "cancer"]]).tolist() == [[True, False, True, False]]
     assert supervision.mark_known(label_picture((("gland", "cancer"),))).tolist() == [True, True, True, False]
-    assert supervision.mark_known(label_picture((), ("polyp", "nuclei"))).tolist() == [False, True, False, True]
+    assert supervision.mark_known(label_picture((("gland",),), ("polyp", "nuclei"))).tolist() == [
+        False,
+        True,
+        False,
+        True,
+    ]
     assert supervision.weigh_columns().tolist() == [1, 0.5, 0.5, 1]
     with pytest.raises(TargetError, match="'bone'"):
         supervision.mark_layers([["bone"]])

@@ -4,34 +4,31 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from wsiparse.errors import InputError, ModelError, TargetError
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
 from wsiparse.training.batches import BatchSource, invent_word, word_prompt
-from wsiparse.training.dataset import load_picture, read_examples
-from wsiparse.training.loop import (
-    choose_targets,
-    describe_columns,
-    schedule_rate,
-    start_network,
-    take_step,
-    train,
-    update_average,
-)
+from wsiparse.training.loop import schedule_rate, start_session, take_step, train, update_average
+from wsiparse.training.progress import Log
 from wsiparse.training.settings import TrainingSettings, read_settings
+from wsiparse.training.sources import choose_targets, load_lesson
+from wsiparse.training.students import start_student
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
 name = "tiny"
 data = "{data}"
 examples = "{data}/examples.csv"
-ontology = "{root}/configs/ontology/pathology.toml"
+ontology = "{root}/configs/ontology/open-1.toml"
 targets = ["glandular structure", "polyp", "colorectal adenocarcinoma", "normal gland", "serrated adenoma",
     "low-grade intraepithelial neoplasia", "high-grade intraepithelial neoplasia"]
 out = "out"
@@ -62,13 +59,24 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def copy_data(folder: Path) -> Path:
+    """The six images to learn from, and one of them mirrored as an image kept apart."""
+    shutil.copytree(ROOT / "tests/data/ebhi", folder)
+    head, *rows = (folder / "examples.csv").read_text().splitlines()
+    for name in rows[0].split(",")[:2]:
+        with Image.open(folder / name) as image:
+            ImageOps.mirror(image).save(folder / f"mirrored_{name}", lossless=True)
+    kept = "mirrored_" + rows[0].replace(",adeno", ",mirrored_adeno").replace(",GT", ",other-GT")
+    rows = [row.replace(",test", ",train") for row in rows]
+    (folder / "examples.csv").write_text("\n".join([head, *rows, kept]))
+    return folder
+
+
 def write_config(folder: Path, **changes: str) -> Path:
     data = folder / "data"
     if not data.exists():
-        data.symlink_to(ROOT / "tests/data/ebhi")
-    table = (data / "examples.csv").read_text().replace(",test", ",train", 5)
-    (folder / "examples.csv").write_text(table)
-    text = CONFIG.format(data=data, root=ROOT).replace(f"{data}/examples.csv", "examples.csv")
+        copy_data(data)
+    text = CONFIG.format(data=data, root=ROOT)
     for key, value in changes.items():
         lines = [f"{key} = {value}" if line.startswith(f"{key} = ") else line for line in text.splitlines()]
         text = "\n".join(lines)
@@ -83,10 +91,13 @@ def test_training_writes_weights_that_load_and_a_log(tmp_path: Path) -> None:
     assert (model.name, model.tile, len(model.targets)) == ("tiny", 64, 7)
     assert model.predict(np.zeros((1, 64, 64, 3), np.uint8), model.targets[:2]).shape == (1, 2, 64, 64)
     assert read_weights(path)[0].training["data"] == "six images"
-    lines = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    lines = read_log(tmp_path / "out")
+    assert lines[0] == {"step": 0, "samples": 6, "skipped": {}}
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
     assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
     assert [line["step"] for line in lines if "polyp" in line] == [2, 4]
+    with Image.open(tmp_path / "out/samples/step-000004.png") as overlay:
+        assert overlay.size == (3 * (2 * 32 + 4), 2 * 32 + 4)
 
 
 def test_a_stopped_run_ends_as_one_that_ran_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,18 +106,25 @@ def test_a_stopped_run_ends_as_one_that_ran_through(tmp_path: Path, monkeypatch:
     stopped.mkdir()
     whole = train(write_config(through))
     config = write_config(stopped, check_every="3")
-    monkeypatch.setattr("wsiparse.training.loop.log_step", stop_after_checkpoint)
+    monkeypatch.setattr(Log, "write", stop_after_checkpoint)
     with pytest.raises(KeyboardInterrupt):
         train(config)
     monkeypatch.undo()
     assert not list((stopped / "out").glob("*.safetensors"))
     continued = train(config)
     assert whole.read_bytes() == continued.read_bytes()
+    losses = [[line["loss"] for line in read_log(folder / "out") if "loss" in line] for folder in (through, stopped)]
+    assert losses[0] == losses[1]
 
 
-def stop_after_checkpoint(out: Path, step: int, values: dict[str, float]) -> None:
-    if (out / "checkpoint.pt").exists():
+def stop_after_checkpoint(log: Log, step: int, values: dict[str, float]) -> None:
+    log.note(step, values)
+    if step == 4:
         raise KeyboardInterrupt
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def test_training_can_start_from_weights(tmp_path: Path) -> None:
@@ -123,20 +141,20 @@ def test_training_can_start_from_weights(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     settings = read_settings(write_config(tmp_path))
     ontology = choose_targets(settings)
-    network = start_network(settings)
+    student = start_student(settings)
     with torch.no_grad():
-        network.image.head.weight.fill_(math.nan)
-    pictures = [load_picture(example) for example in read_examples(settings.examples, settings.data)]
-    batch = BatchSource(pictures, ontology, settings).draw(0)
-    optimizer = torch.optim.AdamW(network.parameters())
+        next(student.network.parameters()).fill_(math.nan)
+    batch = BatchSource(load_lesson(settings).train, ontology, settings, student.tokenize).draw(0)
+    session = start_session(student, ontology, settings)
     with pytest.raises(ModelError, match="training loss is nan"):
-        take_step(network, optimizer, batch, describe_columns(ontology))
+        take_step(session.network, session.optimizer, batch, session.columns)
 
 
 def test_a_batch_follows_from_its_step(tmp_path: Path) -> None:
     settings = read_settings(write_config(tmp_path))
-    pictures = [load_picture(example) for example in read_examples(settings.examples, settings.data)]
-    source = BatchSource(pictures, choose_targets(settings), settings)
+    source = BatchSource(
+        load_lesson(settings).train, choose_targets(settings), settings, start_student(settings).tokenize
+    )
     first, again, next_one = source.draw(5), source.draw(5), source.draw(6)
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.tokens, again.tokens)
@@ -158,7 +176,7 @@ def test_prompts_vary_in_their_words(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_then_falls() -> None:
-    settings = TrainingSettings("a", Path(), Path(), Path(), (), Path(), steps=100, warmup_steps=10, learning_rate=1.0)
+    settings = TrainingSettings("a", Path(), (), Path(), steps=100, warmup_steps=10, learning_rate=1.0)
     rates = [schedule_rate(step, settings) for step in range(100)]
     assert rates[:10] == pytest.approx([(n + 1) / 10 for n in range(10)])
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
@@ -208,6 +226,7 @@ def test_the_shipped_config_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
     settings = read_settings(ROOT / "configs/train/open-1.toml")
     assert len(choose_targets(settings).targets) == 8
+    assert settings.examples is not None
     assert settings.examples.exists()
     assert "CC BY 4.0" in settings.notes["data"]
 
@@ -218,5 +237,6 @@ def test_the_example_of_fine_tuning_starts_from_the_shipped_weights(
     monkeypatch.setenv("MY_DATA", str(ROOT / "tests/data/ebhi"))
     settings = read_settings(ROOT / "configs/train/fine-tune.toml")
     shipped = read_weights(list_models()["wsiparse-open-1"])[1].state_dict()
-    assert all(torch.equal(tensor, shipped[name]) for name, tensor in start_network(settings).state_dict().items())
+    started = start_student(settings).network.state_dict()
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in started.items())
     assert len(choose_targets(settings).targets) == 2

@@ -72,10 +72,10 @@ def _choose_files(run: Run, rows: list[ManifestRow], source: Path | None) -> Map
             f"{source or run.path}: no slide has a reference; give a folder with --reference, or a manifest with a "
             "'reference' column"
         )
-    return {row.id: (_file_of(named[row.id]),) for row in rows if row.id in named}
+    return {row.id: (file_of(named[row.id]),) for row in rows if row.id in named}
 
 
-def _file_of(row: ManifestRow) -> ReferenceFile:
-    """A mask's target, and whether its values number objects, stand in further columns of the manifest."""
+def file_of(row: ManifestRow) -> ReferenceFile:
+    """The reference of a row; a mask's target, and whether its values number objects, stand in further columns."""
     instances = row.extra.get("reference_instances", "").lower() in {"1", "true", "yes"}
     return ReferenceFile(Path(row.reference or ""), row.extra.get("reference_target", ""), instances)

@@ -43,8 +43,8 @@ class Picture:
     masks: NDArray[np.bool_]  # [L, H, W]
     layers: tuple[tuple[str, ...], ...]
     """Names of the targets that each mask outlines."""
-    known: tuple[str, ...] = ()
-    """Targets about which all is known, outlined or not, beside those of the outlined ones' groups."""
+    known: tuple[str, ...] | None = None
+    """Targets about which all is known, outlined or not; None says it of all in the outlined ones' groups."""
     hidden: NDArray[np.bool_] | None = None  # [H, W]
     """Pixels about which nothing is known; None knows all of them."""
 
@@ -84,8 +84,8 @@ class Sample(Protocol):
 def read_examples(table: str | Path, data: str | Path) -> list[Example]:
     """The rows of a CSV with the columns image, mask, present (names parted by `;`), case and part.
 
-    Image and mask are relative to the folder `data`. InputError where a column is missing, a part is unknown, or a
-    case lies in both parts.
+    Image and mask are relative to the folder `data`. InputError where a column is missing or a part is
+    unknown.
     """
     try:
         with open(table, encoding="utf-8", newline="") as file:
@@ -95,9 +95,16 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
     if not rows or not set(COLUMNS) <= set(rows[0]):
         found = list(rows[0]) if rows else []
         raise InputError(f"examples {table}: columns {found}, expected {list(COLUMNS)}; complete the table")
-    examples = [_parse_row(row, Path(data)) for row in rows]
-    _check_parts(examples, str(table))
-    return examples
+    for row in rows:
+        check_part(row["part"], f"examples {table}")
+    return [_parse_row(row, Path(data)) for row in rows]
+
+
+def check_part(part: str, source: str) -> str:
+    """The part, if it is one; else InputError that names its source."""
+    if part not in PARTS:
+        raise InputError(f"{source}: part {part!r}, expected one of {PARTS}; correct the table")
+    return part
 
 
 def _parse_row(row: Mapping[str, str], data: Path) -> Example:
@@ -105,13 +112,12 @@ def _parse_row(row: Mapping[str, str], data: Path) -> Example:
     return Example(data / row["image"], data / row["mask"], names, row["case"], row["part"])
 
 
-def _check_parts(examples: Sequence[Example], table: str) -> None:
-    parts: dict[str, str] = {}
+def group_images(examples: Sequence[Example]) -> list[tuple[Example, ...]]:
+    """The examples of each image, in the order in which the images first stand."""
+    groups: dict[Path, list[Example]] = {}
     for example in examples:
-        if example.part not in PARTS:
-            raise InputError(f"examples {table}: part {example.part!r}, expected one of {PARTS}; correct the table")
-        if example.part != "excluded" and parts.setdefault(example.case, example.part) != example.part:
-            raise InputError(f"examples {table}: case {example.case!r} is in train and test; keep it in one part")
+        groups.setdefault(example.image, []).append(example)
+    return [tuple(group) for group in groups.values()]
 
 
 def load_picture(*examples: Example) -> Picture:
@@ -182,11 +188,11 @@ class Supervision:
         return np.array([[name in names for name in self.names] for names in layers], bool).reshape(-1, len(self.names))
 
     def mark_known(self, picture: Picture) -> NDArray[np.bool_]:
-        """Which targets are known at all [K]: those of a picture's own, and all of an outlined target's group."""
-        outlined = set(picture.present)
-        groups = {group for name, group in zip(self.names, self.groups, strict=True) if name in outlined}
-        pairs = zip(self.names, self.groups, strict=True)
-        return np.array([group in groups or name in picture.known for name, group in pairs])
+        """Which targets a picture says anything about [K]."""
+        if picture.known is not None:
+            return np.isin(self.names, picture.known)
+        groups = {group for name, group in zip(self.names, self.groups, strict=True) if name in picture.present}
+        return np.isin(self.groups, sorted(groups))
 
     def weigh_columns(self) -> NDArray[np.float32]:
         """Weights [K] by which every group counts the same in the loss, however many targets it has."""

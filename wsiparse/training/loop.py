@@ -2,97 +2,107 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsiparse.errors import InputError, ModelError
-from wsiparse.models.load import choose_device, list_models
-from wsiparse.models.open_model import Header, read_weights, write_weights
-from wsiparse.models.open_network import OpenNetwork, place_network
-from wsiparse.ontology import Ontology, list_groups, load_ontology
-from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check
-from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples
+from wsiparse.errors import ModelError
+from wsiparse.files import write_whole
+from wsiparse.models.load import choose_device
+from wsiparse.ontology import Ontology, list_groups
+from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
+from wsiparse.training.dataset import Supervision
 from wsiparse.training.losses import Columns, measure_dice, score_batch
+from wsiparse.training.overlays import draw_overlays
+from wsiparse.training.progress import Log, open_log
 from wsiparse.training.settings import TrainingSettings, read_settings
+from wsiparse.training.sources import Lesson, load_lesson
+from wsiparse.training.students import Student, freeze_rest, start_student
 
+CHECKED_AT_ONCE = 16
+"""Pictures of a check in one forward pass."""
 ABSENT_WEIGHT = 0.1
 UNASKED = -30.0
 """Logit of a hidden pixel: so sure that it is nothing that neither the loss nor the Dice moves."""
 
 
+@dataclass(frozen=True)
+class Session:
+    """Everything of a training that changes as it goes, and what it is judged by."""
+
+    network: nn.Module
+    average: nn.Module
+    """The moving average of the network's weights: what is checked and kept."""
+    optimizer: torch.optim.Optimizer
+    columns: Columns
+    settings: TrainingSettings
+
+
 def train(config_path: str | Path) -> Path:
     """Train as a config says, or continue where its `out` folder stands; returns the weight file.
 
-    Every `check_every` steps a checkpoint is kept and log.jsonl gains a line. Raises InputError for a wrong config
-    and ModelError where the loss is no number.
+    Raises InputError for a wrong config or data that cannot be learned from, and ModelError where the loss is no
+    number.
     """
     settings = read_settings(config_path)
-    ontology = choose_targets(settings)
-    pictures, checked = load_parts(settings)
+    return teach(start_student(settings), settings)
+
+
+def teach(student: Student, settings: TrainingSettings) -> Path:
+    """Train a network further; as `train`.
+
+    Every `check_every` steps a checkpoint is kept, log.jsonl gains a line and samples/ a picture.
+    """
+    lesson = load_lesson(settings)
     settings.out.mkdir(parents=True, exist_ok=True)
-    device = choose_device(settings.device)
-    torch.manual_seed(settings.seed)
-    network, average = start_network(settings), start_network(settings)
-    average.load_state_dict(network.state_dict())
-    network, average = place_network(network, device), place_network(average, device)
+    session = start_session(student, lesson.ontology, settings)
+    source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
+    check = load_check(lesson.test, lesson.ontology, settings, student.tokenize) if lesson.test else None
+    with open_log(settings.out, settings.steps) as log:
+        first = load_checkpoint(session)
+        log.rewind(first)
+        report_screening(log, first, lesson)
+        began = time.monotonic()
+        for step, batch in draw_ahead(source, range(first, settings.steps)):
+            loss = advance(session, step, batch)
+            log.advance(step + 1, loss)
+            if (step + 1) % settings.log_every == 0:
+                log.write(step + 1, {"loss": loss, "seconds": time.monotonic() - began})
+            if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
+                save_checkpoint(session, step + 1)
+                if check is not None:
+                    log.write(step + 1, check_network(session, step + 1, check, lesson.ontology))
+    return save_weights(student, session, lesson.ontology)
+
+
+def start_session(student: Student, ontology: Ontology, settings: TrainingSettings) -> Session:
+    """The network where it will learn, and a fresh optimiser."""
+    network = freeze_rest(student.place(choose_device(settings.device)), settings.learn)
     optimizer = torch.optim.AdamW(split_decay(network, settings.weight_decay), settings.learning_rate)
-    first = load_checkpoint(settings.out, network, average, optimizer)
-    source = BatchSource(pictures, ontology, settings)
-    check = load_check(checked, ontology, settings) if checked else None
-    columns = describe_columns(ontology)
-    began = time.monotonic()
-    for step, batch in draw_ahead(source, range(first, settings.steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule_rate(step, settings)
-        loss = take_step(network, optimizer, batch, columns)
-        update_average(average, network, min(settings.average_decay, (1 + step) / (10 + step)))
-        if (step + 1) % settings.log_every == 0:
-            log_step(settings.out, step + 1, {"loss": loss, "seconds": time.monotonic() - began})
-        if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
-            save_checkpoint(settings.out, step + 1, (network, average, optimizer))
-            if check is not None:
-                log_step(settings.out, step + 1, check_network(average, check, ontology))
-    return save_weights(settings, ontology, average)
+    return Session(network, copy.deepcopy(network), optimizer, describe_columns(ontology), settings)
 
 
-def choose_targets(settings: TrainingSettings) -> Ontology:
-    """The targets to learn, in the order the config names them."""
-    ontology = load_ontology(settings.ontology)
-    return Ontology(tuple(ontology.find(name) for name in settings.targets))
+def report_screening(log: Log, step: int, lesson: Lesson) -> None:
+    """Say what is learned from, and what was left out and why."""
+    log.say(f"{len(lesson.train)} samples to learn from, {len(lesson.test)} kept apart for the checks")
+    for line in lesson.screening.describe():
+        log.say(line)
+    log.note(step, {"samples": len(lesson.train), "skipped": lesson.screening.skipped})
 
 
-def load_parts(settings: TrainingSettings) -> tuple[list[Picture], list[Picture]]:
-    """The training pictures, and kept-apart ones spread evenly over the table for the checks."""
-    examples = read_examples(settings.examples, settings.data)
-    parts = {part: [example for example in examples if example.part == part] for part in ("train", "test")}
-    if not parts["train"]:
-        raise InputError(f"examples {settings.examples}: no row of part 'train'; expected some to learn from")
-    return [load_picture(e) for e in parts["train"]], [
-        load_picture(e) for e in _thin_out(parts["test"], settings.check_pictures)
-    ]
-
-
-def _thin_out(examples: Sequence[Example], count: int) -> list[Example]:
-    chosen = np.linspace(0, len(examples) - 1, min(count, len(examples))).round()
-    return [examples[int(index)] for index in chosen]
-
-
-def start_network(settings: TrainingSettings) -> OpenNetwork:
-    """A network with random weights, or with those the config starts from."""
-    if not settings.start:
-        return OpenNetwork(settings.sizes)
-    header, network = read_weights(list_models().get(settings.start, Path(settings.start)))
-    if header.sizes != settings.sizes:
-        raise InputError(f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}")
-    return network
+def advance(session: Session, step: int, batch: Batch) -> float:
+    """One step of learning; the loss."""
+    settings = session.settings
+    for group in session.optimizer.param_groups:
+        group["lr"] = schedule_rate(step, settings)
+    loss = take_step(session.network, session.optimizer, batch, session.columns)
+    update_average(session.average, session.network, min(settings.average_decay, (1 + step) / (10 + step)))
+    return loss
 
 
 def split_decay(network: nn.Module, decay: float) -> list[dict[str, object]]:
@@ -121,7 +131,7 @@ def schedule_rate(step: int, settings: TrainingSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def take_step(network: OpenNetwork, optimizer: torch.optim.Optimizer, batch: Batch, columns: Columns) -> float:
+def take_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, columns: Columns) -> float:
     """Forward, backward and update on one batch; the loss. ModelError where the loss is no number."""
     loss = measure_loss(network.train(), batch, columns)
     value = float(loss.detach())
@@ -134,7 +144,7 @@ def take_step(network: OpenNetwork, optimizer: torch.optim.Optimizer, batch: Bat
     return value
 
 
-def measure_loss(network: OpenNetwork, batch: Batch, columns: Columns) -> Tensor:
+def measure_loss(network: nn.Module, batch: Batch, columns: Columns) -> Tensor:
     """Loss of one batch, the convolutions in bfloat16."""
     device = next(network.parameters()).device
     logits = _compute_logits(network, batch)
@@ -142,7 +152,7 @@ def measure_loss(network: OpenNetwork, batch: Batch, columns: Columns) -> Tensor
     return score_batch(logits, batch.truth.to(device), batch.known.to(device), columns)
 
 
-def _compute_logits(network: OpenNetwork, batch: Batch) -> Tensor:
+def _compute_logits(network: nn.Module, batch: Batch) -> Tensor:
     device = next(network.parameters()).device
     images = batch.images.to(device, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16):
@@ -161,52 +171,51 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
             kept.copy_(new)
 
 
-@torch.inference_mode()
-def check_network(network: OpenNetwork, batch: Batch, ontology: Ontology) -> dict[str, float]:
-    """Dice of each target over kept-apart pictures taken together, at its threshold."""
-    logits = torch.cat([_compute_logits(network.eval(), part) for part in _split_batch(batch)]).cpu()
-    thresholds = torch.tensor([*(t.threshold for t in ontology.targets), *[0.5] * ABSENT_COLUMNS])
-    predicted = (logits.sigmoid() >= thresholds[:, None, None]).float()
+def check_network(session: Session, step: int, batch: Batch, ontology: Ontology) -> dict[str, float]:
+    """Dice of each target over kept-apart pictures taken together, at its threshold; some are drawn into samples/."""
+    predicted = predict_batch(session.average, batch, ontology)
+    shown = min(session.settings.overlays, len(batch.images))
+    if shown:
+        path = session.settings.out / f"samples/step-{step:06d}.png"
+        draw_overlays(path, take_images(batch, slice(shown)), predicted[:shown], ontology)
     dice = measure_dice(predicted, batch.truth, batch.known)
     return {target.name: float(value) for target, value in zip(ontology.targets, dice, strict=False)}
 
 
-def _split_batch(batch: Batch) -> list[Batch]:
-    wholes = (batch.images, batch.truth, batch.known, batch.hidden)
-    parts = zip(*(torch.split(whole, 16) for whole in wholes), strict=True)
-    return [Batch(images, truth, known, hidden, batch.tokens) for images, truth, known, hidden in parts]
+@torch.inference_mode()
+def predict_batch(network: nn.Module, batch: Batch, ontology: Ontology) -> Tensor:
+    """What a network finds [N, K, H, W], 0 or 1, each target at its threshold."""
+    parts = [take_images(batch, slice(n, n + CHECKED_AT_ONCE)) for n in range(0, len(batch.images), CHECKED_AT_ONCE)]
+    logits = torch.cat([_compute_logits(network.eval(), part).cpu() for part in parts])
+    thresholds = torch.tensor([*(t.threshold for t in ontology.targets), *[0.5] * ABSENT_COLUMNS])
+    return (logits.sigmoid() >= thresholds[:, None, None]).float()
 
 
-def log_step(out: Path, step: int, values: dict[str, float]) -> None:
-    """One line for people on the terminal and one of JSON in log.jsonl."""
-    print(f"step {step:6d}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()), flush=True)
-    with open(out / "log.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, **values}) + "\n")
-
-
-def save_checkpoint(out: Path, step: int, states: tuple[nn.Module, nn.Module, torch.optim.Optimizer]) -> None:
+def save_checkpoint(session: Session, step: int) -> None:
     """Keep everything a run needs to continue; the file is whole or absent."""
-    partial = out / "checkpoint.pt.partial"
-    torch.save({"step": step, "states": [state.state_dict() for state in states]}, partial)
-    partial.replace(out / "checkpoint.pt")
+    states = (session.network, session.average, session.optimizer)
+    with write_whole(session.settings.out / "checkpoint.pt") as partial:
+        torch.save({"step": step, "states": [state.state_dict() for state in states]}, partial)
 
 
-def load_checkpoint(out: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Put a folder's checkpoint back; the number of steps done, 0 where there is none."""
-    path = out / "checkpoint.pt"
+def load_checkpoint(session: Session) -> int:
+    """Put the folder's checkpoint back; the number of steps done, 0 where there is none."""
+    path = session.settings.out / "checkpoint.pt"
     if not path.exists():
         return 0
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    for module, state in zip((network, average), checkpoint["states"], strict=False):
-        module.load_state_dict(state)
-    optimizer.load_state_dict(checkpoint["states"][2])
+    network, average, optimizer = checkpoint["states"]
+    session.network.load_state_dict(network)
+    session.average.load_state_dict(average)
+    session.optimizer.load_state_dict(optimizer)
     return int(checkpoint["step"])
 
 
-def save_weights(settings: TrainingSettings, ontology: Ontology, network: OpenNetwork) -> Path:
+def save_weights(student: Student, session: Session, ontology: Ontology) -> Path:
     """Write the weight file of a finished run into its folder."""
-    training = {**settings.notes, "steps": settings.steps, "seed": settings.seed, "sizes": asdict(settings.sizes)}
-    header = Header(settings.name, settings.sizes, ontology.targets, settings.tile, training)
+    settings = session.settings
     path = settings.out / f"{settings.name}.safetensors"
-    write_weights(path, header, {name: tensor.cpu() for name, tensor in network.state_dict().items()})
+    student.write(
+        path, {name: tensor.cpu() for name, tensor in session.average.state_dict().items()}, ontology, settings
+    )
     return path

@@ -1,0 +1,180 @@
+"""All that a training run learns from and is checked on, from the tables, folders and slides that its config names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from wsiparse.annotations.mapping import load_mapping
+from wsiparse.errors import ReferenceFileError, SlideError
+from wsiparse.evaluation.names import TargetNames
+from wsiparse.evaluation.references import read_reference
+from wsiparse.ontology import Ontology, Target, load_ontology
+from wsiparse.runs.manifest import ManifestRow, read_manifest
+from wsiparse.runs.references import file_of
+from wsiparse.runs.work import MOST_OVERLAP
+from wsiparse.slides.open import describe
+from wsiparse.training.dataset import Example, Sample, check_part, group_images, read_examples
+from wsiparse.training.folders import Splitting, list_examples, read_wordings
+from wsiparse.training.screening import (
+    Screening,
+    digest_file,
+    load_screened,
+    refuse_copies,
+    refuse_shared_cases,
+    refuse_untaught,
+)
+from wsiparse.training.settings import TrainingSettings
+from wsiparse.training.slides import LabelledSlide, SlideTile, list_tiles
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned, and from what."""
+
+    ontology: Ontology
+    """The targets, with the wordings that the data bring along."""
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    """Kept apart, spread evenly over the data, for the checks."""
+    screening: Screening
+
+
+@dataclass(frozen=True)
+class _PlacedSlide:
+    source: LabelledSlide
+    case: str
+    part: str
+
+
+@dataclass(frozen=True)
+class _Data:
+    images: list[tuple[Example, ...]]
+    slides: list[_PlacedSlide]
+
+    def part(self, part: str) -> _Data:
+        images = [group for group in self.images if group[0].part == part]
+        return _Data(images, [placed for placed in self.slides if placed.part == part])
+
+    def list_cases(self) -> list[tuple[str, str]]:
+        images = [(group[0].case, group[0].part) for group in self.images]
+        return images + [(placed.case, placed.part) for placed in self.slides]
+
+    def list_prints(self) -> list[tuple[str, str, str]]:
+        """Digest, name and part of what is learned from or kept apart."""
+        files = [(group[0].image, group[0].part) for group in self.images if group[0].part != "excluded"]
+        slides = [(placed.source.slide, placed.part) for placed in self.slides if placed.part != "excluded"]
+        prints = [(digest_file(path), path.name, part) for path, part in files]
+        return prints + [(slide.fingerprint or slide.path, slide.id, part) for slide, part in slides]
+
+
+def choose_targets(settings: TrainingSettings) -> Ontology:
+    """The targets to learn, in the order the config names them."""
+    ontology = load_ontology(settings.ontology)
+    return Ontology(tuple(ontology.find(name) for name in settings.targets))
+
+
+def load_lesson(settings: TrainingSettings) -> Lesson:
+    """Everything a config names, screened.
+
+    Raises InputError where data cannot be read, a case or an image stands in both parts, or a target has no example.
+    """
+    screening, names = Screening(), read_names(settings)
+    images = group_images(_list_examples(settings, names, screening))
+    data = _Data(images, list(_list_slides(settings, names, screening)))
+    screening.close()
+    refuse_shared_cases(data.list_cases())
+    refuse_copies(data.list_prints())
+    train = _load_all(data.part("train"), settings, screening)
+    test = _load_few(data.part("test"), settings, screening)
+    screening.close()
+    ontology = _add_wordings(choose_targets(settings), _read_wordings(settings, names))
+    refuse_untaught(ontology, train)
+    return Lesson(ontology, train, test, screening)
+
+
+def read_names(settings: TrainingSettings) -> TargetNames:
+    """The reader of the names in the data: the config's mapping comes first, then the ontology."""
+    ontology = load_ontology(settings.ontology)
+    evaluated = tuple(target.name for target in choose_targets(settings).targets)
+    return TargetNames(ontology, evaluated, load_mapping(settings.mapping, ontology) if settings.mapping else {})
+
+
+def _list_examples(settings: TrainingSettings, names: TargetNames, screening: Screening) -> list[Example]:
+    if settings.examples is None:
+        return []
+    if settings.examples.is_dir():
+        return list_examples(settings.examples, names, _splitting(settings), screening)
+    return read_examples(settings.examples, settings.data or settings.examples.parent)
+
+
+def _splitting(settings: TrainingSettings) -> Splitting:
+    return Splitting(settings.case_pattern, settings.test_share)
+
+
+def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Screening) -> Iterator[_PlacedSlide]:
+    splitting = _splitting(settings)
+    for row in read_manifest(settings.slides) if settings.slides else ():
+        if not row.reference:
+            screening.skip("slide without a reference", row.id)
+            continue
+        try:
+            source = _open_source(row, names)
+        except (SlideError, ReferenceFileError) as error:
+            screening.refuse(error)
+            continue
+        case = row.extra.get("case") or row.id
+        yield _PlacedSlide(source, case, check_part(row.extra.get("part") or splitting.choose_part(case), row.id))
+
+
+def _open_source(row: ManifestRow, names: TargetNames) -> LabelledSlide:
+    slide = describe(row.slide, id=row.id, mpp=row.mpp)
+    targets = [names.ontology.find(name) for name in names.evaluated]
+    wanted = {names.ontology.find(name).name for name in row.targets}
+    targets = [target for target in targets if not wanted or target.name in wanted]
+    finest = min((target.mpp for target in targets), default=slide.mpp)
+    return LabelledSlide(slide, read_reference((file_of(row),), slide, names, finest), tuple(targets))
+
+
+def _load_all(data: _Data, settings: TrainingSettings, screening: Screening) -> tuple[Sample, ...]:
+    return (*load_screened(data.images, screening), *_cut_slides(data.slides, settings, screening))
+
+
+def _load_few(data: _Data, settings: TrainingSettings, screening: Screening) -> tuple[Sample, ...]:
+    count = settings.check_pictures
+    images: list[Sample] = [*load_screened(thin_out(data.images, count), screening)]
+    return tuple(thin_out([*images, *thin_out(_cut_slides(data.slides, settings, screening), count)], count))
+
+
+def _cut_slides(slides: Sequence[_PlacedSlide], settings: TrainingSettings, screening: Screening) -> list[SlideTile]:
+    cut: list[SlideTile] = []
+    for placed in slides:
+        tiles = list(list_tiles(placed.source, settings.tile, min(settings.tile // 8 * 2, MOST_OVERLAP)))
+        if not tiles:
+            screening.skip("slide without an outline of a target", placed.source.slide.id)
+        cut += tiles
+    return cut
+
+
+def thin_out(samples: Sequence[T], count: int) -> list[T]:
+    """At most so many of the samples, spread evenly."""
+    chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round()
+    return [samples[int(index)] for index in chosen]
+
+
+def _read_wordings(settings: TrainingSettings, names: TargetNames) -> Mapping[str, tuple[str, ...]]:
+    folder = settings.examples
+    return read_wordings(folder, names) if folder and folder.is_dir() else {}
+
+
+def _add_wordings(ontology: Ontology, wordings: Mapping[str, tuple[str, ...]]) -> Ontology:
+    return Ontology(tuple(_reword(target, wordings.get(target.name, ())) for target in ontology.targets))
+
+
+def _reword(target: Target, wordings: Sequence[str]) -> Target:
+    return replace(target, synonyms=tuple(dict.fromkeys((*target.synonyms, *wordings))))

@@ -1,0 +1,144 @@
+"""Networks that the loop can teach: the open one, and BiomedParse's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wsiparse.errors import InputError
+from wsiparse.files import write_whole
+from wsiparse.models.biomedparse import SIDE
+from wsiparse.models.checkpoint import FORMAT, load_weights, rename_ours
+from wsiparse.models.load import list_models
+from wsiparse.models.network import PUBLISHED, Network, Sizes, build_biomedparse
+from wsiparse.models.open_model import Header, is_open_weights, read_weights, write_weights
+from wsiparse.models.open_network import OpenNetwork, place_network
+from wsiparse.models.prompts import tokenize_prompt
+from wsiparse.models.tokenizer import load_tokenizer
+from wsiparse.ontology import Ontology
+from wsiparse.training.settings import TrainingSettings
+
+
+class Student(Protocol):
+    """What the loop must know of a network beside its parameters."""
+
+    @property
+    def network(self) -> nn.Module:
+        """Images [N, 3, H, W] in 0..1 and tokens [P, ...] to logits [N, P, H, W]."""
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts as the network reads them [P, ...]."""
+
+    def place(self, device: torch.device) -> nn.Module:
+        """The network on a device, laid out for training there."""
+
+    def write(self, path: Path, weights: dict[str, Tensor], ontology: Ontology, settings: TrainingSettings) -> None:
+        """Write a weight file that `--model` takes, of a state of the network."""
+
+
+@dataclass(frozen=True)
+class OpenStudent:
+    """The network of the open model."""
+
+    network: OpenNetwork
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """Pieces of words [P, WORDS, PIECES]."""
+        buckets = self.network.sizes.buckets
+        return torch.from_numpy(np.stack([tokenize_prompt(prompt, buckets) for prompt in prompts]))
+
+    def place(self, device: torch.device) -> nn.Module:
+        """The network on a device, channels last."""
+        return place_network(self.network, device)
+
+    def write(self, path: Path, weights: dict[str, Tensor], ontology: Ontology, settings: TrainingSettings) -> None:
+        """Write an open model with its header."""
+        training = {**settings.notes, "steps": settings.steps, "seed": settings.seed, "sizes": asdict(settings.sizes)}
+        header = Header(settings.name, settings.sizes, ontology.targets, settings.tile, training)
+        write_weights(path, header, weights)
+
+
+class PromptedNetwork(nn.Module):
+    """BiomedParse's network as a function of crops: resized to `side` pixels, one mask a prompt, and back.
+
+    For each prompt it answers with the query nearest to the prompt's words, as in a run; the loss moves that query's
+    mask, while which query is nearest follows from the weights and has no gradient of its own.
+    """
+
+    def __init__(self, parts: Network, side: int) -> None:
+        super().__init__()
+        self.parts, self.side = parts, side
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """Logits [N, P, H, W] of images [N, 3, H, W] in 0..1 for token ids and their use [P, 2, T]."""
+        # With antialias the kernel is that of Pillow, by which a run resizes.
+        size = (self.side, self.side)
+        resized = functional.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+        features = self.parts.encode_images(resized.clamp(0, 1).mul(255).permute(0, 2, 3, 1))
+        prompts = self.parts.encode_prompts(tokens[:, 0], tokens[:, 1] > 0)
+        logits = self.parts.decode(features, prompts)
+        return functional.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class BiomedParseStudent:
+    """BiomedParse's network, trained further from its weights."""
+
+    def __init__(self, weights: str | Path, sizes: Sizes = PUBLISHED, side: int = SIDE) -> None:
+        parts = build_biomedparse(sizes)
+        load_weights(parts, weights)
+        self.network = PromptedNetwork(parts.float(), side)
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids, and which of them are no padding [P, 2, T]."""
+        ids, used = load_tokenizer().encode_all(prompts)
+        return torch.from_numpy(np.stack([ids, used.astype(ids.dtype)], 1))
+
+    def place(self, device: torch.device) -> nn.Module:
+        """The network on a device."""
+        return self.network.to(device)
+
+    def write(self, path: Path, weights: dict[str, Tensor], ontology: Ontology, settings: TrainingSettings) -> None:
+        """Write the tensors under the official names."""
+        named = {rename_ours(name.removeprefix("parts.")): tensor.contiguous() for name, tensor in weights.items()}
+        with write_whole(path) as partial:
+            save_file(named, partial, {"format": FORMAT})
+
+
+def start_student(settings: TrainingSettings) -> Student:
+    """A network with the weights that the config starts from, or the open one with random weights."""
+    torch.manual_seed(settings.seed)
+    if not settings.start:
+        return OpenStudent(OpenNetwork(settings.sizes))
+    path = list_models().get(settings.start, Path(settings.start))
+    if path.suffix == ".pt" or not is_open_weights(path):
+        return BiomedParseStudent(path)
+    header, network = read_weights(path)
+    if header.sizes != settings.sizes:
+        raise InputError(f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}")
+    return OpenStudent(network)
+
+
+def freeze_rest(network: nn.Module, learn: Sequence[str]) -> nn.Module:
+    """The network with the parts alone that `learn` names left to change; all where it names none.
+
+    Raises InputError for a part that the network has not.
+    """
+    names = [f".{name}." for name, _ in network.named_parameters()]
+    if missing := [part for part in learn if not any(f".{part}." in name for name in names)]:
+        raise InputError(f"learn {missing[0]!r}: no such part; expected some of {_list_parts(network)}")
+    for (_, parameter), name in zip(network.named_parameters(), names, strict=True):
+        parameter.requires_grad_(not learn or any(f".{part}." in name for part in learn))
+    return network
+
+
+def _list_parts(network: nn.Module) -> list[str]:
+    inner = network.parts if isinstance(network, PromptedNetwork) else network
+    return [name for name, _ in inner.named_children()]
