@@ -18,6 +18,7 @@ import zarr
 import wsiparse
 from tests.drawing import draw_array, draw_tissue, write_slide
 from tests.outputs import hash_results
+from tests.peers import ask_peer
 from wsiparse.annotations.asap import read_asap
 from wsiparse.cli import main
 from wsiparse.errors import InputError, SlideError
@@ -106,6 +107,32 @@ def test_maps_hold_the_runs_pixels(results: Results, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(zarr.open_array(tmp_path / "a-0.5um.ome.zarr" / "0", mode="r")[0]), dark)
     codes = tifffile.imread(tmp_path / "a-0.5um-tone.ome.tiff")
     assert np.array_equal(codes == 1, dark >= 153)
+
+
+READ_SPATIALDATA = """
+import json, sys, warnings
+warnings.filterwarnings("ignore")
+import spatialdata
+store = spatialdata.read_zarr(sys.argv[1])
+mean = float(store["0.5um"].sel(c="dark").values.mean())
+codes = int((store["1um-hue"].values == 1).sum())
+extents = {name: spatialdata.get_extent(store[name])["x"] for name in ("0.5um", "1um-hue", "outlines")}
+print(json.dumps([mean, codes, extents, list(store.shapes["outlines"].id), list(store.coordinate_systems)]))
+"""
+
+
+@pytest.mark.peers
+def test_spatialdata_opens_the_store_in_pixels_of_the_slide(results: Results, tmp_path: Path) -> None:
+    assert export(results, "spatialdata", tmp_path) == ["a.spatialdata.zarr", "b.spatialdata.zarr"]
+    read = ask_peer("spatialdata", READ_SPATIALDATA, str(tmp_path / "a.spatialdata.zarr"))
+    mean, codes, extents, ids, systems = read
+    assert mean == pytest.approx(np.asarray(results.probability("dark", "a")).mean())
+    assert codes == int((np.asarray(results.probability("red", "a")) >= 128).sum())
+    assert extents["0.5um"] == [0, 401]
+    assert extents["1um-hue"] == [0, 402]  # the last pixel of a coarse map reaches beyond the slide
+    assert 0 <= extents["outlines"][0] < extents["outlines"][1] <= 401
+    assert ids == list(results.annotations("a").id)
+    assert systems == ["global"]
 
 
 def test_the_command_writes_into_the_run_and_a_new_start_removes_it(

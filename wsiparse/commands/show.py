@@ -71,7 +71,7 @@ def _add_export(commands: Any) -> None:
     export.add_argument(
         "--format",
         required=True,
-        help="geojson, qupath, ome-zarr-0.4, ome-tiff, coco, asap, csv or annotation-store (TIAToolbox)",
+        help="geojson, qupath, ome-zarr-0.4, ome-tiff, coco, asap, csv, annotation-store (TIAToolbox) or spatialdata",
     )
     export.add_argument("--slide", help="id of one slide; else all that are done")
     export.add_argument("--to", type=Path, help="folder to write to; else OUTPUT/export/FORMAT")

@@ -21,6 +21,7 @@ from wsiparse.maps.canvas import Canvas, list_canvases
 from wsiparse.maps.labels import list_labels
 from wsiparse.maps.ngff04 import export_ngff04
 from wsiparse.maps.ome_tiff import export_ome_tiff
+from wsiparse.maps.spatialdata import SpatialSource, export_spatialdata
 from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.run import EXPORTS, Run, State
@@ -169,6 +170,13 @@ def _export_ome_tiff(output: SlideOutput, to: Destination) -> Iterator[Path]:
             yield path
 
 
+def _export_spatialdata(output: SlideOutput, to: Destination) -> Iterator[Path]:
+    path = to.folder / f"{output.id}.spatialdata.zarr"
+    source = SpatialSource(output.canvases, output.folder / "annotations.parquet", output.remembered.mpp)
+    export_spatialdata(source, path, to.level)
+    yield path
+
+
 def _export_coco(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Path]:
     path = to.folder / "coco.json"
     write_coco([(output.slide, output.annotations()) for output in outputs], path, outputs[0].targets)
@@ -192,5 +200,6 @@ FORMATS: dict[str, Export] = {
     "asap": _each(_export_asap),
     "csv": _each(_export_csv),
     "annotation-store": _each(_export_store),
+    "spatialdata": _each(_export_spatialdata),
 }
 """By the name that the command line takes."""
