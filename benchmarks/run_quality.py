@@ -1,0 +1,105 @@
+"""How well the shipped model does as a user meets it: `wsiparse run`, then `wsiparse evaluate`, set by set.
+
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.run_quality [WEIGHTS.safetensors]
+
+Prints a table and writes benchmarks/results/run_quality.json. The sets are those of benchmarks/model_quality.py, of
+which only the images kept apart are asked for; sets whose scale nobody states are given the model's working mpp.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import wsiparse
+from benchmarks.model_quality import GLAS_MPP, MONUSEG_MPP, ROOT, Table, print_tables, summarize
+from wsiparse.evaluation.measures import Evaluation
+from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.ontology import Ontology
+from wsiparse.runs.evaluate import evaluate_run
+from wsiparse.training.dataset import read_examples
+
+GLAND, NUCLEI = "glandular structure", "nuclei"
+Rows = list[dict[str, str | float]]
+
+
+def list_sets(data: Path, ontology: Ontology) -> dict[str, tuple[str, Rows]]:
+    """What is asked for in each set, and its rows of a manifest."""
+    kept = [e for e in read_examples(ROOT / "configs/train/open-1-split.csv", data) if e.part == "test"]
+    examples = {name: [(e.image, e.mask) for e in kept if name in e.present] for name in (GLAND, NUCLEI)}
+    glas = [(path, data / f"glas/masks/{path.stem}.png") for path in (data / "glas/images").glob("testA*.webp")]
+    monuseg = [(path, path.with_suffix(".xml")) for path in (data / "monuseg/test").glob("*.webp")]
+    return {
+        "EBHI-Seg, kept apart": (GLAND, write_rows(examples[GLAND], ontology.find(GLAND).mpp, GLAND, "")),
+        "DSB2018 colour, kept apart": (NUCLEI, write_rows(examples[NUCLEI], ontology.find(NUCLEI).mpp, NUCLEI, "yes")),
+        "GlaS testA": (GLAND, write_rows(glas, GLAS_MPP, GLAND, "")),
+        "MoNuSeg test": (NUCLEI, write_rows(monuseg, MONUSEG_MPP, NUCLEI, "")),
+    }
+
+
+def write_rows(pairs: Sequence[tuple[Path, Path]], mpp: float, target: str, instances: str) -> Rows:
+    """Rows of a manifest for images and their references."""
+    return [
+        {
+            "slide": str(image),
+            "mpp": mpp,
+            "reference": str(reference),
+            "reference_target": target,
+            "reference_instances": instances,
+        }
+        for image, reference in sorted(pairs)
+    ]
+
+
+def run_set(rows: Rows, target: str, weights: str, folder: Path) -> Evaluation:
+    """Parse and score the slides of a manifest."""
+    manifest = folder / "manifest.csv"
+    with open(manifest, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    results = wsiparse.run(manifest, folder / "run", model=weights, targets=[target], device="cpu")
+    return evaluate_run(results.run)
+
+
+def describe_set(evaluation: Evaluation) -> dict[str, float]:
+    """Dice over slides, and of the objects the PQ: mean over slides, and of all of them together."""
+    objects = [measures.objects for measures in evaluation.measures if measures.objects is not None]
+    pooled = evaluation.cohort[0].pooled.objects
+    return {
+        **summarize(score.dice for score in evaluation.scores),
+        "PQ": float(np.mean([score.panoptic_quality for score in objects])) if objects else float("nan"),
+        "PQ pooled": pooled.panoptic_quality if pooled else float("nan"),
+    }
+
+
+def measure_sets(weights: str, data: Path) -> Table:
+    """A row for every set."""
+    model = load_model(ModelSpec(weights, device="cpu"))
+    table: Table = {}
+    for name, (target, rows) in list_sets(data, Ontology(model.targets)).items():
+        with tempfile.TemporaryDirectory() as folder:
+            table[name] = describe_set(run_set(rows, target, weights, Path(folder)))
+    return table
+
+
+def main() -> None:
+    """Measure the default model, or the weights named on the command line."""
+    weights = sys.argv[1] if len(sys.argv) > 1 else ModelSpec().name_or_path
+    table = measure_sets(weights, Path(os.environ["WSIPARSE_SHARED_DATA"]))
+    print_tables({"through run and evaluate": table})
+    if len(sys.argv) == 1:
+        digest = load_model(ModelSpec(weights, device="cpu")).digest
+        path = ROOT / "benchmarks/results/run_quality.json"
+        path.write_text(json.dumps({"model": weights, "digest": digest, "table": table}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
