@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wsiparse.errors import OutputError
-from wsiparse.files import remove_partials, write_whole_folder
+from wsiparse.files import find_config, remove_partials, write_whole_folder
 
 
 def write(path: Path, text: str = "wsiparse") -> None:
@@ -68,3 +68,7 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
     (tmp_path / "c").touch()
     remove_partials(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_what_ships_is_found() -> None:
+    assert find_config("validity", "biomedparse-v1.json").is_file()

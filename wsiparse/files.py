@@ -79,3 +79,10 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a document that `write_json` wrote."""
     return orjson.loads(path.read_bytes())
+
+
+def find_config(*parts: str) -> Path:
+    """A file or folder that ships in `configs/`: inside the package where it was installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return (inside if inside.is_dir() else package.parent / "configs").joinpath(*parts)

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tests.maps.drawing import GLAND
-from wsiparse.maps.recognition import NEVER, cut_targets, label_type, quantize_threshold, recognize
+from wsiparse.maps.recognition import NEVER, label_type, quantize_threshold, recognize
 
 
 def cuts_at(*thresholds: float) -> tuple[int, ...]:
-    return cut_targets([replace(GLAND, name=f"target {n}", threshold=t) for n, t in enumerate(thresholds)])
+    return tuple(quantize_threshold(threshold) for threshold in thresholds)
 
 
 def recognize_pixel(values: list[int], thresholds: list[float]) -> int:

@@ -27,6 +27,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory-gb", type=float, help="memory that may be used")
     parser.add_argument("--no-tissue", dest="tissue", action="store_false", default=None, help="parse blank areas too")
     _add_model_options(parser.add_argument_group("how the model answers"))
+    _add_judgement(parser.add_argument_group("what is taken to be there"))
 
 
 def _add_model_options(group: Any) -> None:
@@ -36,6 +37,14 @@ def _add_model_options(group: Any) -> None:
     group.add_argument("--batch", type=int, help="tiles a forward pass on an accelerator")
     group.add_argument("--channels-last", action="store_true", default=None, help="layout for tensor cores")
     group.add_argument("--compile", help="default, reduce-overhead (CUDA graphs) or max-autotune of torch.compile")
+
+
+def _add_judgement(group: Any) -> None:
+    group.add_argument("--recognition", help="threshold, or as BiomedParse selects targets: paper or code")
+    group.add_argument("--win-share", type=float, help="share of its pixels a target must win, for paper and code; 0.5")
+    group.add_argument("--validity", help="JSON file of fits to test findings by, or off; the model's own unless given")
+    group.add_argument("--refuse-below", type=float, help="p-value of the median tile that marks a target; 0.01")
+    group.add_argument("--drop-refused", action="store_true", default=None, help="leave such targets out")
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.ontology import Target
-
 Labels = NDArray[np.unsignedinteger[Any]]
 """Codes of one exclusive group [h, w]: 0 is none of its targets, n is the n-th of them."""
 
@@ -32,11 +30,6 @@ def recognize(probabilities: NDArray[Any], cuts: Sequence[float]) -> Labels:
     for top in range(0, height, rows):
         _recognize_strip(probabilities[:, top : top + rows], cuts, labels[top : top + rows])
     return labels
-
-
-def cut_targets(targets: Sequence[Target]) -> tuple[int, ...]:
-    """The smallest stored value that reaches each target's own threshold."""
-    return tuple(quantize_threshold(target.threshold) for target in targets)
 
 
 def quantize_threshold(threshold: float) -> int:

@@ -43,6 +43,19 @@ class RunConfig(BaseModel):
     skip_absent: float | None = Field(default=None, gt=0, lt=1)
     """Where BiomedParse gives "no object" more than this probability, a tile's map is 0; None draws all."""
 
+    recognition: Literal["threshold", "paper", "code"] = "threshold"
+    """`threshold` takes each target by its own threshold. `paper` and `code` first select, among the targets of a
+    group, those that are on the slide at all, as BiomedParse's paper or its published code does; then p > 0.5 counts.
+    """
+    win_share: float = Field(default=0.5, ge=0, le=1)
+    """λ of that selection: the share of its pixels that a target must win against the others of its group."""
+    validity: str | None = None
+    """JSON file of Beta fits by which findings are tested; None takes the model's own where it has some, `off` none."""
+    refuse_below: float = Field(default=0.01, ge=0, le=1)
+    """A target is marked as refused where the p-value of its median tile is below this."""
+    drop_refused: bool = False
+    """Leave refused targets out of label maps and outlines; else they are only marked."""
+
     block_tiles: int = Field(default=4, ge=1)
     """Cores on each side of a block."""
     device: str = "auto"
@@ -65,8 +78,9 @@ class RunConfig(BaseModel):
     @property
     def result_settings(self) -> dict[str, Any]:
         """The settings that decide what comes out; a run is only continued under the same."""
-        names = {"overlap", "tissue", "simplify", "precision", "input_side", "skip_absent"}
-        return self.model_dump(include=names)
+        model = {"precision", "input_side", "skip_absent"}
+        judgement = {"recognition", "win_share", "refuse_below", "drop_refused"}
+        return self.model_dump(include={"overlap", "tissue", "simplify"} | model | judgement)
 
     @property
     def model_options(self) -> dict[str, Any]:

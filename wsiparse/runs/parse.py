@@ -18,6 +18,7 @@ from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import choose_targets
 from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
 from wsiparse.runs.provenance import record_run
+from wsiparse.runs.rules import make_rules
 from wsiparse.runs.run import CONTINUE, Run, Start, start_run
 from wsiparse.runs.summary import write_summary
 from wsiparse.runs.work import Order
@@ -72,7 +73,8 @@ def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, 
     ontology = load_ontology(config.ontology) if config.ontology else Ontology(facts.targets)
     targets = choose_targets(ontology, config.targets, config.prompts)
     pinned = replace(spec, digest=facts.digest)
-    return Order(config, pinned, facts.tile, facts.tile_bytes, targets, str(output)), facts
+    rules = make_rules(config, facts.name, targets)
+    return Order(config, pinned, facts.tile, facts.tile_bytes, targets, str(output), rules), facts
 
 
 def _resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import WsiparseError
 from wsiparse.files import write_json
 from wsiparse.maps.canvas import write_block
+from wsiparse.maps.evidence import weigh_block, write_evidence
 from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.ontology import Target
@@ -46,7 +47,8 @@ class Predicted:
     """A block's probabilities uint8 [N, K, tile, tile], and the seconds so far."""
 
     tiles: NDArray[np.uint8]
-    unreadable_pixels: int
+    batch: TileBatch
+    """What was shown; without pixels where no finding is tested."""
     seconds: dict[str, float]
 
 
@@ -55,7 +57,6 @@ class BlockRecord:
     """What comes back of a block: a few numbers, never pixels."""
 
     tiles: int
-    unreadable_pixels: int
     seconds: dict[str, float]
 
 
@@ -100,19 +101,23 @@ def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
     clock.add(loaded.seconds)
     with clock.measure("predict"):
         tiles = load_model(work.model).predict(loaded.batch.pixels, work.canvas.targets)
-    return Predicted(tiles, loaded.batch.unreadable_pixels, clock.seconds)
+    batch = loaded.batch if work.tested_channels else loaded.batch.without_pixels()
+    return Predicted(tiles, batch, clock.seconds)
 
 
 @retry_passing
 def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
-    """Stitch a block and write its shard; from then on it is done."""
+    """Stitch a block, write what its tiles say and then its shard; from then on it is done."""
     clock = StageClock()
     clock.add(predicted.seconds)
     with clock.measure("stitch"):
         canvas = stitch_tiles(predicted.tiles, work.tiling, work.block)
+    with clock.measure("weigh"):
+        evidence = weigh_block(canvas, work.tested_channels, predicted.batch, work.tiling)
     with clock.measure("write"):
+        write_evidence(work.evidence, work.block, evidence)
         write_block(work.canvas, work.block, canvas)
-    return BlockRecord(len(work.block.cores), predicted.unreadable_pixels, clock.seconds)
+    return BlockRecord(len(work.block.cores), clock.seconds)
 
 
 def parse_block(work: BlockWork) -> BlockRecord:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse import __version__
+from wsiparse.maps.validity import digest_fits
 from wsiparse.runs.machine import describe_machine
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.pipeline import ModelFacts
@@ -28,6 +29,7 @@ def record_run(order: Order, facts: ModelFacts, rows: Sequence[ManifestRow]) -> 
     """The record of a run that starts; the digest of each slide's file stands in its own summary.json."""
     targets = [asdict(target) for target in order.targets]
     decisive = {"model": facts.digest, "targets": targets, **order.config.result_settings, "version": __version__}
+    decisive["validity"] = digest_fits(order.rules.fits)
     return {
         "wsiparse": __version__,
         "revision": read_revision(Path(__file__).parents[1]),
@@ -37,6 +39,7 @@ def record_run(order: Order, facts: ModelFacts, rows: Sequence[ManifestRow]) -> 
         "folder": os.getcwd(),
         "model": {"name": facts.name, "digest": facts.digest, "tile": facts.tile},
         "targets": targets,
+        "validity": {"targets": list(order.rules.fits), "digest": decisive["validity"]},
         "config": order.config.model_dump(),
         "slides": {"count": len(rows), "digest": _digest_rows(rows)},
         "machine": {**describe_machine(), "accelerators": list(facts.accelerators)},

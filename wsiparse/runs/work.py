@@ -14,6 +14,7 @@ from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, group_passes
 from wsiparse.runs.retry import retry_passing
+from wsiparse.runs.rules import Rules
 from wsiparse.slides.open import describe, make_reader
 from wsiparse.slides.slide import Slide
 from wsiparse.slides.thumbnail import read_thumbnail
@@ -21,6 +22,8 @@ from wsiparse.slides.tissue import TissueMask, find_tissue
 from wsiparse.tiles.budget import Budget, project_budget, refuse_unaffordable
 from wsiparse.tiles.plan import Block, TilePlan, Tiling, choose_grid, plan_tiles
 
+EVIDENCE = "evidence"
+"""Folder of what blocks tell, in that of their slide until it is done."""
 THUMBNAIL_MPP = 8.0
 """Scale at which tissue is looked for."""
 
@@ -40,6 +43,7 @@ class Order:
     """Memory of one tile's forward pass, as the model states it."""
     targets: tuple[Target, ...]
     output: str
+    rules: Rules
 
     @property
     def overlap(self) -> int:
@@ -81,6 +85,7 @@ class SlideWork:
     folder: str
     model: ModelSpec
     passes: tuple[PassWork, ...]
+    rules: Rules
     simplify: float
     tissue_share: float | None
     """Share of the thumbnail that is tissue; None where tissue was not looked for."""
@@ -93,7 +98,7 @@ class SlideWork:
             done = written_blocks(part.canvas)
             for block in part.plan.blocks:
                 if (block.row, block.column) not in done:
-                    yield BlockWork(self.slide, self.model, part.canvas, block)
+                    yield BlockWork(self.slide, self.model, part.canvas, block, tuple(self.rules.fits))
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,18 @@ class BlockWork:
     model: ModelSpec
     canvas: Canvas
     block: Block
+    tested: tuple[str, ...]
+    """Names of targets whose findings are tested, on this canvas or another."""
+
+    @property
+    def tested_channels(self) -> tuple[int, ...]:
+        """Which channels of the canvas are tested."""
+        return tuple(n for n, target in enumerate(self.canvas.targets) if target.name in self.tested)
+
+    @property
+    def evidence(self) -> Path:
+        """Where what the block's tiles say is kept until the slide is done."""
+        return name_evidence(self.canvas)
 
     @property
     def tiling(self) -> Tiling:
@@ -144,9 +161,15 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
         create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
     tissue = planned.tissue
     shares = (tissue.share, tissue.pen_share) if tissue else (None, None)
-    return SlideWork(planned.slide, str(folder), order.model, works, order.config.simplify, *shares)
+    return SlideWork(planned.slide, str(folder), order.model, works, order.rules, order.config.simplify, *shares)
 
 
 def _make_pass(folder: Path, part: Pass, plan: TilePlan) -> PassWork:
     canvas = create_canvas(folder / "parse.zarr" / part.name, plan.digest, plan.tiling, part.targets)
     return PassWork(plan, canvas)
+
+
+def name_evidence(canvas: Canvas) -> Path:
+    """Where the evidence of a canvas's blocks lies, in its slide's folder."""
+    path = Path(canvas.path)
+    return path.parents[1] / EVIDENCE / path.name

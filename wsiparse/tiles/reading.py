@@ -22,6 +22,10 @@ class TileBatch:
     unreadable_pixels: int = 0
     """Source pixels given as nodata because they could not be decoded."""
 
+    def without_pixels(self) -> TileBatch:
+        """The same where nobody needs the pixels any more."""
+        return TileBatch(self.block, np.empty((0, 0, 0, 3), np.uint8), self.unreadable_pixels)
+
 
 def read_block(reader: Reader, tiling: Tiling, block: Block) -> TileBatch:
     """Read the tiles of a block: its region is decoded once, overlaps are copied from it.

@@ -1,0 +1,140 @@
+"""The judgement of a slide as a whole: what its tiles say for each target, and which targets are taken to be there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.maps.canvas import read_region
+from wsiparse.maps.evidence import read_evidence
+from wsiparse.maps.recognition import NEVER, quantize_threshold
+from wsiparse.maps.selection import MASK, Rule, add_support, select_present
+from wsiparse.maps.tile_table import PassEvidence, TileTable, read_tiles, tabulate_tiles, write_tiles
+from wsiparse.maps.validity import BetaFit, judge_slide
+from wsiparse.ontology import Target, list_groups
+from wsiparse.runs.rules import Rules
+from wsiparse.runs.work import EVIDENCE, PassWork, SlideWork, name_evidence
+
+TABLE = "tiles.parquet"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the tiles of a slide say for one target."""
+
+    p_value: float
+    """Of one test over all tiles with a mask; 0 without any."""
+    typical: float
+    """p-value of the median tile with a mask; 0 without any."""
+    refused_tiles: float | None
+    """Share of the tiles with a mask that are refused one by one; None without any."""
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run makes of one target on one slide."""
+
+    cut: int
+    """Stored value from which a pixel may be the target's; `NEVER` where it is left out."""
+    finding: Finding | None
+    """None where the target was not tested."""
+
+    @property
+    def selected(self) -> bool:
+        """Whether it may be in label maps and outlines."""
+        return self.cut != NEVER
+
+    def describe(self) -> dict[str, Any]:
+        """The same for summary.json."""
+        found = self.finding
+        tested = (found.p_value, found.refused_tiles, found.refused) if found else (None, None, None)
+        return {"selected": self.selected, **dict(zip(("p_value", "refused_tiles", "refused"), tested, strict=True))}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a run makes of a slide; small, and it pickles."""
+
+    verdicts: Mapping[str, Verdict]
+    """By the target's name."""
+    unreadable_pixels: int
+    """Source pixels that could not be decoded."""
+
+    def cut_targets(self, targets: Sequence[Target]) -> tuple[int, ...]:
+        """The stored value from which a pixel may be each target's."""
+        return tuple(self.verdicts[target.name].cut for target in targets)
+
+
+def judge_work(work: SlideWork) -> Judgement:
+    """Judge a slide whose blocks are all done, and leave its tiles.parquet where there is anything to tell."""
+    tiles, rules = _gather_tiles(work), work.rules
+    findings = {name: judge_tiles(*tiles.select(name), rules.fits[name], rules.refuse_below) for name in rules.fits}
+    verdicts: dict[str, Verdict] = {}
+    for part in work.passes:
+        for group in list_groups(part.canvas.targets):
+            verdicts |= _judge_group(part, group, findings, rules)
+    return Judgement(verdicts, tiles.unreadable_pixels)
+
+
+def _gather_tiles(work: SlideWork) -> TileTable:
+    # The table is written before the blocks' files go: whoever was stopped in between finds one or the other.
+    path, evidence = Path(work.folder, TABLE), Path(work.folder, EVIDENCE)
+    if path.exists():
+        table = read_tiles(path)
+    else:
+        table = tabulate_tiles([_gather_pass(work, part) for part in work.passes], work.rules.fits, work.slide.grid)
+        if evidence.exists():
+            write_tiles(path, table)
+    shutil.rmtree(evidence, ignore_errors=True)
+    return table
+
+
+def _gather_pass(work: SlideWork, part: PassWork) -> PassEvidence:
+    targets = tuple(target.name for target in part.canvas.targets if target.name in work.rules.fits)
+    evidence = read_evidence(name_evidence(part.canvas), part.plan.blocks, len(targets))
+    return PassEvidence(Path(part.canvas.path).name, part.canvas.grid, targets, evidence)
+
+
+def judge_tiles(
+    statistics: NDArray[np.float64], p_values: NDArray[np.float64], fits: tuple[BetaFit, ...], refuse_below: float
+) -> Finding:
+    """What tiles with statistics [N, features] and p-values [N] say for a target.
+
+    The median tile decides, not the one test over all of them: stain and scanner are those of one slide, and with a
+    thousand tiles that test refuses every slide but those the fits were made of.
+    """
+    if not len(p_values):
+        return Finding(0.0, 0.0, None, True)
+    typical, refused = float(np.median(p_values)), float(np.mean(p_values < refuse_below))
+    return Finding(judge_slide(statistics, fits), typical, refused, typical < refuse_below)
+
+
+def _judge_group(part: PassWork, group: str, findings: Mapping[str, Finding], rules: Rules) -> dict[str, Verdict]:
+    """Verdicts on targets that exclude each other; targets of several groups may share a pixel and never compete."""
+    targets = [target for target in part.canvas.targets if target.group == group]
+    dropped = {name for name, finding in findings.items() if finding.refused and rules.drop_refused}
+    candidates = [target for target in targets if target.name not in dropped]
+    present = _select(part, candidates, findings, rules.selection) if rules.selection else candidates
+    names = {target.name for target in present}
+    cuts = {t.name: MASK if rules.selection else quantize_threshold(t.threshold) for t in targets if t.name in names}
+    return {t.name: Verdict(cuts.get(t.name, NEVER), findings.get(t.name)) for t in targets}
+
+
+def _select(part: PassWork, targets: Sequence[Target], findings: Mapping[str, Finding], rule: Rule) -> list[Target]:
+    channels = [part.canvas.targets.index(target) for target in targets]
+
+    def read() -> Iterator[NDArray[np.uint8]]:
+        return (read_region(part.canvas, block.region)[channels] for block in part.plan.blocks)
+
+    if all(target.name in findings for target in targets):
+        plausibility = [findings[target.name].typical for target in targets]
+    else:
+        plausibility = add_support(read(), len(channels), MASK).mean.tolist()
+    return [targets[k] for k in select_present(read, rule, plausibility)]
