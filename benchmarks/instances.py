@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.report import print_table, write_result
 from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
-from wsiparse.annotations.measures import measure_certainties, measure_shapes
-from wsiparse.annotations.outlines import trace_objects
+from wsiparse.annotations.measures import measure_shapes, sum_scores
 from wsiparse.annotations.splitting import Splitting, find_objects
+from wsiparse.annotations.tracing import trace_objects
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 
@@ -52,12 +52,12 @@ def measure_lattice(pitch: int) -> dict[str, float]:
     polygons, grid = outlines.to_shapely(), Grid(SIDE, SIDE, MPP)
     tracing = InstanceTracing.of_targets([NUCLEI], MPP)
     region = Region(0, 0, SIDE, SIDE).grow(-tracing.halo)
-    labels, scores, codes = mask.astype(np.uint8), probability[None], np.ones(len(outlines), np.int64)
+    labels, scores = mask.astype(np.uint8), probability[None]
     steps = {
         "split": time_best(lambda: find_objects(mask, probability, MPP, Splitting())),
         "outline": time_best(lambda: trace_objects(np.ascontiguousarray(ids))),
         "shapes": time_best(lambda: measure_shapes(polygons, grid)),
-        "certainties": time_best(lambda: measure_certainties(ids, codes, scores)),
+        "sums": time_best(lambda: sum_scores(ids, scores, len(outlines))),
     }
     whole = len(trace_instance_block(labels, scores, region, tracing))
     block = time_best(lambda: trace_instance_block(labels, scores, region, tracing))

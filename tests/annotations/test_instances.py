@@ -115,7 +115,8 @@ def test_pieces_partition_the_labels(drawn: tuple[NDArray[np.uint8], Scores], si
             inside = shapely.contains_xy(polygon, columns + 0.5, rows + 0.5)
             painted[top:bottom, left:right] += np.where(inside, code, 0)
         assert pieces.scores is not None
-        sums += np.bincount(pieces.codes, pieces.scores, 3).astype(np.int64)
+        own = pieces.scores[np.arange(len(pieces)), pieces.codes - 1]
+        sums += np.bincount(pieces.codes, own, 3).astype(np.int64)
     np.testing.assert_array_equal(painted, labels)
     for code in (1, 2):
         assert sums[code] == scores[code - 1][labels == code].sum(dtype=np.int64)

@@ -17,8 +17,8 @@ from skimage.measure import regionprops
 
 from tests.annotations.discs import Mask, draw_discs, draw_noise
 from tests.annotations.masks import annotate
-from wsiparse.annotations.measures import Shapes, measure_certainties, measure_shapes
-from wsiparse.annotations.outlines import trace_objects
+from wsiparse.annotations.measures import Shapes, measure_shapes, sum_scores, weigh_scores
+from wsiparse.annotations.tracing import trace_objects
 from wsiparse.geometry import Grid
 
 GRID = Grid(1000, 800, 0.25)
@@ -107,7 +107,8 @@ def test_certainties_are_means_over_each_objects_pixels(seed: int, targets: int)
     count = int(ids.max())
     codes = generator.integers(1, targets + 1, count)
     scores = generator.integers(0, 256, (targets, 20, 30)).astype(np.uint8)
-    found = measure_certainties(ids, codes, scores)
+    sums = sum_scores(ids, scores, count)
+    found = weigh_scores(sums, np.bincount(ids.ravel(), minlength=count + 1)[1:], codes)
     for n in range(count):
         means = scores[:, ids == n + 1].mean(axis=1) / 255
         assert found.probability[n] == pytest.approx(means[codes[n] - 1])
@@ -121,5 +122,6 @@ def test_certainties_are_means_over_each_objects_pixels(seed: int, targets: int)
 
 
 def test_certainties_of_no_objects() -> None:
-    found = measure_certainties(np.zeros((3, 4), np.int32), np.empty(0, np.int64), np.zeros((2, 3, 4), np.uint8))
+    none = np.empty(0, np.int64)
+    found = weigh_scores(sum_scores(np.zeros((3, 4), np.int32), np.zeros((2, 3, 4), np.uint8), 0), none, none)
     assert len(found.probability) == len(found.runner_up) == len(found.runner_up_probability) == 0

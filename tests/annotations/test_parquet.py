@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
-from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.annotation import Annotation, Shape
 from wsiparse.annotations.parquet import open_parquet, read_parquet, stream_parquet, write_parquet
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
@@ -29,11 +29,15 @@ def test_geopandas_reads_back_what_was_written(tmp_path: Path) -> None:
     annotations = annotate(labels, scores=draw_scores(labels, 21))
     assert write_parquet(annotations, tmp_path / "a.parquet", slide) == len(annotations)
     table = read_parquet(tmp_path / "a.parquet")
-    assert list(table.columns) == ["id", "slide", "target", "area_um2", "probability", "geometry"]
+    measures = [*Shape._fields, "runner_up", "runner_up_probability"]
+    assert list(table.columns) == ["id", "slide", "target", "area_um2", "probability", *measures, "geometry"]
     assert table.crs is None
     assert list(table.target) == [a.target for a in annotations]
     assert list(table.area_um2) == [a.area_um2 for a in annotations]
     assert list(table.probability) == [a.probability for a in annotations]
+    assert [tuple(row) for row in table[list(Shape._fields)].to_numpy()] == [a.shape for a in annotations]
+    assert list(zip(table.runner_up, table.runner_up_probability, strict=True)) == [a.runner_up for a in annotations]
+    assert list(stream_parquet(tmp_path / "a.parquet")) == annotations
     assert all(shapely.equals_exact(table.geometry.values, [a.polygon for a in annotations], tolerance=0))
     assert set(table.slide) == {"drawn"}
 

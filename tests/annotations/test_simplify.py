@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tests.annotations.masks import DRAWERS, annotate, draw_mask, make_slide, trace_blocks
-from wsiparse.annotations.outlines import trace_objects
 from wsiparse.annotations.simplify import simplify_outlines, snap_polygons
+from wsiparse.annotations.tracing import trace_objects
 
 
 def trace_exact(kind: str, seed: int) -> NDArray[np.object_]:

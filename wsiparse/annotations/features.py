@@ -11,13 +11,19 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
-from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
 from wsiparse.ontology import Target
 
 AREA = "Area µm^2"
 """Measurement QuPath users know by this name."""
 PROBABILITY = "Mean probability"
 """Measurement that carries `Annotation.probability`."""
+SHAPE = ("Perimeter µm", "Convex ratio", "Box ratio", "Inertia ratio")
+"""Measurements that carry `Annotation.shape`."""
+RUNNER_UP = "Runner-up"
+"""Word of the metadata that names the target of `Annotation.runner_up`."""
+RUNNER_UP_PROBABILITY = "Runner-up probability"
+"""Measurement that carries its mean."""
 
 UNKNOWN_COLOR = (128, 128, 128)
 """Of classes that are no target: the grey of QuPath's unspecific classes."""
@@ -80,11 +86,30 @@ def parse_class(feature: dict[str, Any]) -> str:
 
 def parse_probability(feature: dict[str, Any]) -> float | None:
     """The mean probability that this engine wrote among the measurements; None for what a person drew."""
-    measurements = _properties(feature).get("measurements")
-    if isinstance(measurements, list):  # QuPath before 0.4
-        measurements = {entry.get("name"): entry.get("value") for entry in measurements if isinstance(entry, dict)}
-    value = measurements.get(PROBABILITY) if isinstance(measurements, dict) else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return _parse_measurements(feature).get(PROBABILITY)
+
+
+def parse_shape(feature: dict[str, Any]) -> Shape | None:
+    """The shape that this engine wrote among the measurements, nan for what was left out; None where it wrote none."""
+    measurements = _parse_measurements(feature)
+    return Shape(*(measurements.get(name, math.nan) for name in SHAPE)) if SHAPE[0] in measurements else None
+
+
+def parse_runner_up(feature: dict[str, Any]) -> RunnerUp | None:
+    """The second most probable target that this engine wrote; None where it wrote none."""
+    metadata = _properties(feature).get("metadata")
+    name = metadata.get(RUNNER_UP) if isinstance(metadata, dict) else None
+    probability = _parse_measurements(feature).get(RUNNER_UP_PROBABILITY)
+    return RunnerUp(name, probability) if isinstance(name, str) and probability is not None else None
+
+
+def _parse_measurements(feature: dict[str, Any]) -> dict[str, float]:
+    """Finite numbers by their names."""
+    entries = _properties(feature).get("measurements")
+    if isinstance(entries, list):  # QuPath before 0.4
+        entries = {entry.get("name"): entry.get("value") for entry in entries if isinstance(entry, dict)}
+    pairs = entries.items() if isinstance(entries, dict) else ()
+    return {name: float(n) for name, n in pairs if isinstance(n, int | float) and math.isfinite(n)}
 
 
 def parse_polygons(feature: dict[str, Any]) -> list[Polygon]:
@@ -164,12 +189,21 @@ def build_properties(annotation: Annotation, target: Target | None, metadata: Ma
 
     `target` is None for a class that is none of the targets written.
     """
-    numbers = {AREA: annotation.area_um2, PROBABILITY: annotation.probability}
     properties: dict[str, Any] = {"objectType": "detection" if target and target.instances else "annotation"}
     if annotation.target:  # a classification without a colour makes QuPath refuse the whole file
         properties["classification"] = {"name": annotation.target, "color": target.color if target else UNKNOWN_COLOR}
     properties["measurements"] = {
-        name: round(n, 6) for name, n in numbers.items() if n is not None and math.isfinite(n)
+        name: round(n, 6) for name, n in _list_measurements(annotation) if n is not None and math.isfinite(n)
     }
-    properties["metadata"] = {**({"prompt": target.prompt} if target else {}), **metadata}
+    runner_up = {RUNNER_UP: annotation.runner_up.target} if annotation.runner_up else {}
+    properties["metadata"] = {**({"prompt": target.prompt} if target else {}), **runner_up, **metadata}
     return properties
+
+
+def _list_measurements(annotation: Annotation) -> Iterator[tuple[str, float | None]]:
+    yield AREA, annotation.area_um2
+    yield PROBABILITY, annotation.probability
+    if annotation.shape:
+        yield from zip(SHAPE, annotation.shape, strict=True)
+    if annotation.runner_up:
+        yield RUNNER_UP_PROBABILITY, annotation.runner_up.probability

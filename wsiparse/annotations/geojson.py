@@ -16,6 +16,7 @@ from shapely import MultiPolygon, Polygon
 
 from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.batches import BatchWriter, write_batches
 from wsiparse.annotations.documents import read_documents
 from wsiparse.annotations.features import (
     build_properties,
@@ -23,6 +24,8 @@ from wsiparse.annotations.features import (
     parse_class,
     parse_polygons,
     parse_probability,
+    parse_runner_up,
+    parse_shape,
     repair_polygons,
 )
 from wsiparse.annotations.identity import Identities
@@ -33,7 +36,6 @@ from wsiparse.files import write_whole
 from wsiparse.ontology import Target
 from wsiparse.slides.slide import Slide
 
-_BATCH = 1024
 _COMPRESSION = 3
 """Level of gzip: a quarter of the size for twice the time; higher levels cost more than they save."""
 
@@ -88,7 +90,8 @@ def _make_annotations(
     # A millionth of a pixel is finer than any file and coarser than the rounding of the sum: 4.08 + 10 is 14.08 again.
     placed = shapely.transform(outline, lambda points: np.round(points + origin, 6)) if any(origin) else outline
     area_um2 = float(outline.area) * slide.grid.pixel_area_um2
-    return [Annotation(parse_class(feature), placed, area_um2, parse_probability(feature))]
+    found = parse_probability(feature), parse_shape(feature), parse_runner_up(feature)
+    return [Annotation(parse_class(feature), placed, area_um2, *found)]
 
 
 def _stated_space(document: Any) -> CoordinateSpace:
@@ -103,8 +106,8 @@ def find_origin(slide: Slide, space: CoordinateSpace) -> tuple[int, int]:
     return (bounds.x, bounds.y) if bounds else (0, 0)
 
 
-class GeojsonWriter:
-    """Writes annotations one after another; made by `open_geojson`."""
+class _GeojsonFile:
+    """Features one batch after another, and how many."""
 
     def __init__(self, file: BinaryIO, slide: Slide, targets: Sequence[Target], metadata: Mapping[str, str]) -> None:
         self.count = 0
@@ -112,22 +115,17 @@ class GeojsonWriter:
         self._slide = slide
         self._targets = {target.name: target for target in targets}
         self._metadata = dict(metadata)
-        self._waiting: list[Annotation] = []
         self._identities = Identities(slide.id)
 
-    def write(self, annotation: Annotation) -> None:
-        """Take one more annotation; it reaches the file with the others of its batch."""
-        self._waiting.append(annotation)
-        if len(self._waiting) == _BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits; an outline smaller than QuPath's grid of 0.01 pixels is left out, as QuPath would do."""
-        polygons = self._place([annotation.polygon for annotation in self._waiting])
-        ids, texts = self._identities.assign(self._waiting), shapely.to_geojson(polygons)
-        for n in np.flatnonzero(~shapely.is_empty(polygons)):
-            self._write_feature(self._waiting[n], ids[n], texts[n])
-        self._waiting.clear()
+    def write(self, batch: list[Annotation]) -> None:
+        """Write a batch; an outline smaller than QuPath's grid of 0.01 pixels is left out, as QuPath would do."""
+        polygons = self._place([annotation.polygon for annotation in batch])
+        ids, texts = self._identities.assign(batch), shapely.to_geojson(polygons)
+        kept = np.flatnonzero(~shapely.is_empty(polygons)).tolist()
+        features = [self._describe(batch[n], ids[n], texts[n]) for n in kept]
+        if features:
+            self._file.write((b",\n" if self.count else b"\n") + b",\n".join(features))
+        self.count += len(features)
 
     def _place(self, outlines: list[Polygon | MultiPolygon]) -> Polygons:
         origin = find_origin(self._slide, "qupath_openslide")
@@ -137,15 +135,31 @@ class GeojsonWriter:
         except shapely.GEOSException as error:
             raise OutputError(f"{self._slide.id}: an outline crosses itself ({error}); make it valid first") from error
 
-    def _write_feature(self, annotation: Annotation, id: str, geometry: str) -> None:
+    def _describe(self, annotation: Annotation, id: str, geometry: str) -> bytes:
         feature = {
             "type": "Feature",
             "id": id,
             "geometry": orjson.Fragment(geometry),
             "properties": build_properties(annotation, self._targets.get(annotation.target), self._metadata),
         }
-        self._file.write((b",\n" if self.count else b"\n") + orjson.dumps(feature))
-        self.count += 1
+        return orjson.dumps(feature)
+
+
+class GeojsonWriter:
+    """Writes annotations one after another; made by `open_geojson`."""
+
+    def __init__(self, file: _GeojsonFile, batches: BatchWriter) -> None:
+        self._file = file
+        self._batches = batches
+
+    @property
+    def count(self) -> int:
+        """Objects written so far; all of them once `open_geojson` has ended."""
+        return self._file.count
+
+    def write(self, annotation: Annotation) -> None:
+        """Take one more annotation; it reaches the file with the others of its batch."""
+        self._batches.write(annotation)
 
 
 @contextmanager
@@ -162,9 +176,9 @@ def open_geojson(
     header = {"version": __version__, "slide": slide.id, "coordinate_space": space}
     with write_whole(Path(path)) as partial, _open_packed(partial, Path(path).suffix == ".gz") as file:
         file.write(b'{"type":"FeatureCollection","wsiparse":' + orjson.dumps(header) + b',"features":[')
-        writer = GeojsonWriter(file, slide, targets, metadata or {})
-        yield writer
-        writer.flush()
+        features = _GeojsonFile(file, slide, targets, metadata or {})
+        with write_batches(features.write) as batches:
+            yield GeojsonWriter(features, batches)
         file.write(b"\n]}\n")
 
 

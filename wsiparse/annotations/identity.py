@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import sha1
 
 import numpy as np
 import shapely
 
 from wsiparse.annotations.annotation import Annotation
 
-_NAMESPACE = uuid.UUID("6f0e3a52-7d1c-5b8e-9c47-2a6f4d0b81e3")
+_NAMESPACE = uuid.UUID("6f0e3a52-7d1c-5b8e-9c47-2a6f4d0b81e3").bytes
 
 
 class Identities:
@@ -19,17 +20,33 @@ class Identities:
 
     def __init__(self, slide_id: str) -> None:
         self._slide_id = slide_id
-        self._copies: Counter[int] = Counter()
+        self._seen: set[int] = set()
+        self._copies: Counter[bytes] = Counter()
 
     def assign(self, annotations: Sequence[Annotation]) -> list[str]:
         """Ids in the order of the annotations; where an outline comes again under its target, its number tells it."""
         polygons = np.array([annotation.polygon for annotation in annotations], object)
-        keys = shapely.to_wkb(shapely.normalize(polygons))
-        return [self._assign(annotation.target, key) for annotation, key in zip(annotations, keys, strict=True)]
+        outlines = shapely.to_wkb(shapely.normalize(polygons))
+        targets = {annotation.target for annotation in annotations}
+        heads = {target: f"{self._slide_id}\n{target}\n".encode() for target in targets}
+        names = [heads[annotation.target] + key for annotation, key in zip(annotations, outlines, strict=True)]
+        return _format_uuids([self._hash(name) for name in names])
 
-    def _assign(self, target: str, key: bytes) -> str:
-        name = f"{self._slide_id}\n{target}\n{key.hex()}"
-        first = uuid.uuid5(_NAMESPACE, name)
-        copies = self._copies[first.int]
-        self._copies[first.int] += 1
-        return str(uuid.uuid5(_NAMESPACE, f"{name}\n{copies}") if copies else first)
+    def _hash(self, name: bytes) -> bytes:
+        digest = sha1(_NAMESPACE + name).digest()
+        short = int.from_bytes(digest[:8])
+        if short not in self._seen:
+            self._seen.add(short)
+            return digest
+        self._copies[digest] += 1
+        return sha1(_NAMESPACE + name + b"\n%d" % self._copies[digest]).digest()
+
+
+def _format_uuids(digests: Iterable[bytes]) -> list[str]:
+    # As uuid.UUID(bytes=…, version=5) writes them, at a tenth of the time.
+    numbers = np.frombuffer(b"".join(digest[:16] for digest in digests), np.uint8).reshape(-1, 16).copy()
+    numbers[:, 6] = numbers[:, 6] & 0x0F | 0x50
+    numbers[:, 8] = numbers[:, 8] & 0x3F | 0x80
+    text = numbers.tobytes().hex()
+    parts = (text[place : place + 32] for place in range(0, len(text), 32))
+    return [f"{part[:8]}-{part[8:12]}-{part[12:16]}-{part[16:20]}-{part[20:]}" for part in parts]

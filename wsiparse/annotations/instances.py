@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from wsiparse.annotations.outlines import Outlines, trace_objects
-from wsiparse.annotations.pieces import Pieces, Tally
+from wsiparse.annotations.measures import sum_scores
+from wsiparse.annotations.pieces import NO_RUNS, Pieces, Tally, concatenate_pieces
 from wsiparse.annotations.polygons import LabelMap, trace_block
 from wsiparse.annotations.splitting import Objects, Splitting, find_objects
+from wsiparse.annotations.tracing import trace_objects
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Region
 from wsiparse.ontology import Target
@@ -69,9 +70,9 @@ def trace_instance_block(labels: LabelMap, scores: Scores, region: Region, traci
         )
     inside = region.shift(-window.x, -window.y)
     owned, codes, taken = _find_owned(labels, scores, inside, tracing)
-    whole = _trace_whole(owned, codes, scores)
+    whole = _trace_whole(owned, codes, scores, window)
     rest = trace_block(np.where(taken[inside.slices], 0, labels[inside.slices]), scores[:, *inside.slices], region)
-    return _unite(whole, rest, window)
+    return concatenate_pieces([whole, rest])
 
 
 def _find_owned(
@@ -100,19 +101,7 @@ def _contains(region: Region, rows: NDArray[np.int64], columns: NDArray[np.int64
     return (rows >= region.y) & (rows < region.bottom) & (columns >= region.x) & (columns < region.right)
 
 
-def _trace_whole(owned: Objects, codes: Tally, scores: Scores) -> Pieces:
-    rows, columns = np.nonzero(owned)
-    ids = owned[rows, columns]
-    pixels = np.bincount(ids, minlength=len(codes) + 1)[1:]
-    values = scores[codes[ids - 1] - 1, rows, columns]
-    sums = np.rint(np.bincount(ids, values, len(codes) + 1)[1:]).astype(np.int64)
-    region = Region(0, 0, owned.shape[1], owned.shape[0])
-    return Pieces(region, trace_objects(owned), codes, pixels, sums, np.empty((0, 6), np.int64))
-
-
-def _unite(whole: Pieces, rest: Pieces, window: Region) -> Pieces:
-    outlines = Outlines.concatenate([whole.outlines.shift(window.x, window.y), rest.outlines])
-    codes, pixels = np.concatenate([whole.codes, rest.codes]), np.concatenate([whole.pixels, rest.pixels])
-    scores = None if whole.scores is None or rest.scores is None else np.concatenate([whole.scores, rest.scores])
-    runs = rest.runs + np.array([0, 0, 0, 0, 0, len(whole)])
-    return Pieces(rest.region, outlines, codes, pixels, scores, runs)
+def _trace_whole(owned: Objects, codes: Tally, scores: Scores, window: Region) -> Pieces:
+    pixels = np.bincount(owned.ravel(), minlength=len(codes) + 1)[1:]
+    outlines = trace_objects(owned).shift(window.x, window.y)
+    return Pieces(window, outlines, codes, pixels, sum_scores(owned, scores, len(codes)), NO_RUNS)

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from wsiparse.annotations.annotation import Shape
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.geometry import Grid
 
@@ -67,6 +68,12 @@ def measure_shapes(polygons: Polygons, slide_grid: Grid) -> Shapes:
     )
 
 
+def list_shapes(shapes: Shapes) -> list[Shape]:
+    """The measures that an annotation carries, one object after another."""
+    columns = shapes.perimeter_um, shapes.convex_ratio, shapes.box_ratio, shapes.inertia_ratio
+    return list(map(Shape._make, np.column_stack(columns).tolist()))
+
+
 def _find_centroids(polygons: Polygons) -> Values:
     points, places = shapely.get_coordinates(shapely.centroid(polygons), return_index=True)
     centroids = np.full((len(polygons), 2), np.nan)
@@ -97,20 +104,23 @@ def _split_rings(polygons: Polygons) -> tuple[Polygons, NDArray[np.int64]]:
     return rings, wholes[owners]
 
 
-def measure_certainties(objects: NDArray[np.int32], codes: NDArray[np.int64], scores: NDArray[np.uint8]) -> Certainties:
-    """Mean probabilities of objects from their id raster [height, width] (1 … n) and the target of each.
-
-    `codes` [n] counts the group's targets from 1, `scores` [targets, height, width] are their probabilities in 0..255.
-    Of two equal means the earlier target comes first.
-    """
+def sum_scores(objects: NDArray[np.int32], scores: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    """Sums [count, targets] of probabilities [targets, height, width] over the objects 1 … count of an id raster."""
     places = np.flatnonzero(objects)
     ids = objects.ravel()[places]
-    pixels = np.bincount(ids, minlength=len(codes) + 1)[1:]
-    sums = [np.bincount(ids, plane.ravel()[places], len(codes) + 1)[1:] for plane in scores]
-    means = np.stack(sums) / np.maximum(pixels, 1) / 255  # [targets, n]
+    sums = [np.bincount(ids, plane.ravel()[places], count + 1)[1:] for plane in scores]
+    return np.stack(sums, axis=1).astype(np.int64)
+
+
+def weigh_scores(sums: NDArray[np.int64], pixels: NDArray[np.int64], codes: NDArray[np.int64]) -> Certainties:
+    """Mean probabilities of objects from the sums [objects, targets] over their pixels, and the target of each.
+
+    `codes` counts the group's targets from 1. Of two equal means the earlier target comes first.
+    """
+    means = sums / pixels[:, None] / 255
     numbers = np.arange(len(codes))
-    own = means[codes - 1, numbers]
-    means[codes - 1, numbers] = -1
-    second = means.argmax(axis=0)
-    alone = len(scores) == 1
-    return Certainties(own, np.where(alone, 0, second + 1), np.where(alone, 0.0, means[second, numbers]))
+    own = means[numbers, codes - 1]
+    means[numbers, codes - 1] = -1
+    second = means.argmax(axis=1)
+    alone = means.shape[1] == 1
+    return Certainties(own, np.where(alone, 0, second + 1), np.where(alone, 0.0, means[numbers, second]))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 import shapely
 
 from wsiparse import __version__
-from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
+from wsiparse.annotations.batches import BatchWriter, write_batches
 from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
@@ -27,40 +29,29 @@ _COLUMN_TYPES = {
     "target": pa.string(),
     "area_um2": pa.float64(),
     "probability": pa.float64(),
+    "perimeter_um": pa.float64(),
+    "convex_ratio": pa.float64(),
+    "box_ratio": pa.float64(),
+    "inertia_ratio": pa.float64(),
+    "runner_up": pa.string(),
+    "runner_up_probability": pa.float64(),
     "geometry": pa.binary(),
 }
+_NO_SHAPE = (None,) * len(Shape._fields)
+_NO_RUNNER_UP = (None,) * len(RunnerUp._fields)
 
 
 class ParquetWriter:
     """Writes annotations one after another, a row group a batch; made by `open_parquet`."""
 
-    def __init__(self, writer: pq.ParquetWriter, slide: Slide) -> None:
+    def __init__(self, batches: BatchWriter) -> None:
         self.count = 0
-        self._writer = writer
-        self._slide = slide
-        self._identities = Identities(slide.id)
-        self._waiting: list[Annotation] = []
+        self._batches = batches
 
     def write(self, annotation: Annotation) -> None:
         """Take one more annotation; it reaches the file with the others of its batch."""
-        self._waiting.append(annotation)
+        self._batches.write(annotation)
         self.count += 1
-        if len(self._waiting) == _BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits."""
-        columns = [
-            self._identities.assign(self._waiting),
-            [self._slide.id] * len(self._waiting),
-            [annotation.target for annotation in self._waiting],
-            [annotation.area_um2 for annotation in self._waiting],
-            [annotation.probability for annotation in self._waiting],
-            shapely.to_wkb(np.array([annotation.polygon for annotation in self._waiting], object)),
-        ]
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, _COLUMN_TYPES.values(), strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._writer.schema))
-        self._waiting.clear()
 
 
 @contextmanager
@@ -75,9 +66,24 @@ def open_parquet(path: str | Path, slide: Slide) -> Iterator[ParquetWriter]:
     metadata = {"geo": json.dumps(geo), "wsiparse": json.dumps(about)}
     schema = pa.schema(list(_COLUMN_TYPES.items()), metadata)
     with write_whole(Path(path)) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as file:
-        writer = ParquetWriter(file, slide)
-        yield writer
-        writer.flush()
+        identities = Identities(slide.id)
+
+        def write(batch: list[Annotation]) -> None:
+            file.write_table(pa.table(list(_make_columns(batch, slide, identities)), schema=schema))
+
+        with write_batches(write, _BATCH) as batches:
+            yield ParquetWriter(batches)
+
+
+def _make_columns(batch: list[Annotation], slide: Slide, identities: Identities) -> Iterator[list[Any]]:
+    yield identities.assign(batch)
+    yield [slide.id] * len(batch)
+    yield [annotation.target for annotation in batch]
+    yield [annotation.area_um2 for annotation in batch]
+    yield [annotation.probability for annotation in batch]
+    yield from zip(*((annotation.shape or _NO_SHAPE) for annotation in batch), strict=True)
+    yield from zip(*((annotation.runner_up or _NO_RUNNER_UP) for annotation in batch), strict=True)
+    yield shapely.to_wkb(np.array([annotation.polygon for annotation in batch], object))
 
 
 def _describe_geometry() -> dict[str, object]:
@@ -93,7 +99,7 @@ def write_parquet(annotations: Iterable[Annotation], path: str | Path, slide: Sl
 
 
 def read_parquet(path: str | Path) -> geopandas.GeoDataFrame:
-    """The table that `open_parquet` wrote: id, slide, target, area_um2, probability, geometry in level-0 pixels."""
+    """The table that `open_parquet` wrote: a row an annotation, geometry in level-0 pixels."""
     try:
         return geopandas.read_parquet(path)
     except (OSError, ValueError, pa.ArrowInvalid) as error:
@@ -114,5 +120,8 @@ def stream_parquet(path: str | Path) -> Iterator[Annotation]:
 def _make_annotations(table: pa.Table) -> Iterator[Annotation]:
     polygons = shapely.from_wkb(table["geometry"].to_numpy())
     targets, areas, means = (table[name].to_pylist() for name in ("target", "area_um2", "probability"))
-    for row in zip(targets, polygons, areas, means, strict=True):
-        yield Annotation(*row)
+    shapes = (table[name].to_pylist() for name in Shape._fields)
+    runners_up = (table[name].to_pylist() for name in ("runner_up", "runner_up_probability"))
+    measured = (None if row[0] is None else Shape(*row) for row in zip(*shapes, strict=True))
+    next_best = (None if row[0] is None else RunnerUp(*row) for row in zip(*runners_up, strict=True))
+    return map(Annotation, targets, polygons, areas, means, measured, next_best)

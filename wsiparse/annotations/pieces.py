@@ -13,12 +13,15 @@ from wsiparse.geometry import Region
 
 Tally = NDArray[np.int64]
 """One integer a piece [pieces]."""
+Sums = NDArray[np.int64]
+"""Each piece's sum of the probabilities of all targets of its group, in 0..255 a pixel [pieces, targets]."""
 Runs = NDArray[np.int64]
 """Stretches of one piece along a block's border [runs, 6]: beyond, axis, line, start, stop, piece.
 
 `beyond` is 1 where the piece lies right of or below the line and 0 where it lies before it; `axis` is 0 for vertical
 lines; line, start and stop are canvas pixels.
 """
+NO_RUNS: Runs = np.empty((0, 6), np.int64)
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Pieces:
     """Target of each piece: k is the k-th of the group."""
     pixels: Tally
     """Pixels of each piece."""
-    scores: Tally | None
-    """Sum of each piece's probabilities in 0..255, where they were given."""
+    scores: Sums | None
+    """What the probabilities inside sum to, where they were given."""
     runs: Runs
     """Where pieces touch the block's border."""
 
@@ -42,29 +45,27 @@ class Pieces:
         return len(self.codes)
 
     def take(self, indices: Tally) -> Pieces:
-        """The pieces at these places, in this order; where they touched the border is forgotten."""
+        """The pieces at these places, in this order."""
         scores = None if self.scores is None else self.scores[indices]
+        places = np.full(len(self), -1)
+        places[indices] = np.arange(len(indices))
+        runs = self.runs.copy()
+        runs[:, 5] = places[runs[:, 5]]
         outlines = self.outlines.take(indices)
-        return Pieces(self.region, outlines, self.codes[indices], self.pixels[indices], scores, self.runs[:0])
+        return Pieces(self.region, outlines, self.codes[indices], self.pixels[indices], scores, runs[runs[:, 5] >= 0])
 
 
-def gather_pieces(blocks: Sequence[Pieces], places: Tally) -> Pieces:
-    """Pieces from several blocks, by their place in the row of all blocks' pieces; runs are left out."""
-    starts = np.cumsum([0, *(len(block) for block in blocks)])
-    owners = np.searchsorted(starts, places, side="right") - 1
-    parts = [blocks[n].take(places[owners == n] - starts[n]) for n in np.unique(owners)]
-    back = np.empty(len(places), np.int64)
-    back[np.argsort(owners, kind="stable")] = np.arange(len(places))
-    return _concatenate(parts).take(back)
-
-
-def _concatenate(parts: Sequence[Pieces]) -> Pieces:
+def concatenate_pieces(parts: Sequence[Pieces]) -> Pieces:
+    """The pieces of all parts, one part after another; the region is that of the last part."""
     sums = [part.scores for part in parts if part.scores is not None]
+    runs = np.concatenate([part.runs for part in parts])
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    runs[:, 5] += np.repeat(starts, [len(part.runs) for part in parts])
     return Pieces(
-        parts[0].region,
+        parts[-1].region,
         Outlines.concatenate([part.outlines for part in parts]),
         np.concatenate([part.codes for part in parts]),
         np.concatenate([part.pixels for part in parts]),
         np.concatenate(sums) if len(sums) == len(parts) else None,
-        parts[0].runs[:0],
+        runs,
     )

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.outlines import trace_objects
-from wsiparse.annotations.pieces import Pieces, Tally, gather_pieces
-from wsiparse.annotations.seams import find_runs, join_seams
+from wsiparse.annotations.annotation import Annotation, RunnerUp
+from wsiparse.annotations.measures import list_shapes, measure_shapes, sum_scores, weigh_scores
+from wsiparse.annotations.pieces import Pieces, Tally
+from wsiparse.annotations.seams import find_runs, join_rows
 from wsiparse.annotations.simplify import simplify_outlines
+from wsiparse.annotations.tracing import trace_objects
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 
@@ -32,7 +32,7 @@ def trace_block(labels: LabelMap, scores: NDArray[np.uint8] | None, region: Regi
     objects, codes = _number_objects(labels)
     outlines = trace_objects(objects)
     pixels = np.bincount(objects.ravel(), minlength=len(codes) + 1)[1:]
-    sums = None if scores is None else _sum_scores(objects, labels, scores, len(codes))
+    sums = None if scores is None else sum_scores(objects, scores, len(codes))
     runs = find_runs(objects, region)
     return Pieces(region, outlines.shift(region.x, region.y), codes, pixels, sums, runs)
 
@@ -51,54 +51,49 @@ def _number_objects(labels: LabelMap) -> tuple[NDArray[np.int32], Tally]:
     return objects, np.concatenate(codes)
 
 
-def _sum_scores(objects: NDArray[np.int32], labels: LabelMap, scores: NDArray[np.uint8], count: int) -> Tally:
-    rows, columns = np.nonzero(labels)
-    values = scores[labels[rows, columns].astype(np.int64) - 1, rows, columns]
-    return np.rint(np.bincount(objects[rows, columns], weights=values, minlength=count + 1)[1:]).astype(np.int64)
-
-
 def join_blocks(
     blocks: Iterable[Pieces], targets: Sequence[Target], grid: Grid, slide_grid: Grid, tolerance: float = 0.5
 ) -> Iterator[Annotation]:
     """Annotations of a whole canvas, as if it had been traced in one go: order and bytes do not depend on the blocks.
 
-    Pieces of one target that share a pixel edge of a border become one object. Objects come by their topmost, then
-    leftmost pixel; those below their target's `min_area_um2` are dropped. `area_um2` counts pixels; the outline, of
-    level-0 pixels, is simplified within `tolerance` canvas pixels (see `simplify_outlines`). Memory holds the pieces
-    and one batch of geometries.
+    Blocks come row by row, in any order within a row; PlanError if they do not. Pieces of one target that share a pixel
+    edge of a border become one object. Objects come by their bottommost, then rightmost pixel, so that each is passed
+    on once the blocks around it are there; those below their target's `min_area_um2` are dropped. `area_um2` counts
+    pixels; the outline, of level-0 pixels, is simplified within `tolerance` canvas pixels (see `simplify_outlines`).
+    Memory holds a row of blocks and the objects that reach beyond it.
     """
-    parts = sorted(blocks, key=lambda pieces: (pieces.region.y, pieces.region.x))
-    if not parts:
-        return
-    joined, cut = join_seams(parts)
-    parts += [joined] if joined else []
-    order = _order_objects(parts, cut, _smallest_pixels(targets, grid))
-    for start in range(0, len(order), _BATCH):
-        batch = gather_pieces(parts, order[start : start + _BATCH])
-        yield from _annotate(batch, targets, (grid, slide_grid), tolerance)
+    smallest = _smallest_pixels(targets, grid) * (1 - 1e-9)
+    for row in join_rows(blocks):
+        large = np.flatnonzero(row.pixels >= smallest[row.codes])
+        for start in range(0, len(large), _BATCH):
+            yield from _annotate(row.take(large[start : start + _BATCH]), targets, (grid, slide_grid), tolerance)
 
 
 def _smallest_pixels(targets: Sequence[Target], grid: Grid) -> NDArray[np.float64]:
     return np.array([0.0, *(target.min_area_um2 / grid.pixel_area_um2 for target in targets)])
 
 
-def _order_objects(parts: Sequence[Pieces], cut: Tally, smallest: NDArray[np.float64]) -> Tally:
-    large = [part.pixels >= smallest[part.codes] * (1 - 1e-9) for part in parts]
-    whole = np.concatenate(large)
-    whole[cut] = False
-    keys = np.concatenate([part.outlines.find_first_pixels() for part in parts])
-    places = np.flatnonzero(whole)
-    return places[np.argsort(keys[places])]
-
-
 def _annotate(
     pieces: Pieces, targets: Sequence[Target], grids: tuple[Grid, Grid], tolerance: float
 ) -> Iterator[Annotation]:
     grid, slide_grid = grids
-    # One canonical form, whatever ring and corner the tracing or the joining began with.
-    exact = shapely.normalize(pieces.outlines.drop_straight_corners().to_shapely())
-    polygons = simplify_outlines(exact, grid.scale_to(slide_grid), tolerance)
+    polygons = simplify_outlines(pieces.outlines.to_shapely(), grid.scale_to(slide_grid), tolerance)
+    names = [targets[code - 1].name for code in pieces.codes.tolist()]
     areas = (pieces.pixels * grid.pixel_area_um2).tolist()
-    means = [None] * len(pieces) if pieces.scores is None else (pieces.scores / pieces.pixels / 255).tolist()
-    for code, polygon, area_um2, mean in zip(pieces.codes, polygons, areas, means, strict=True):
-        yield Annotation(targets[code - 1].name, polygon, area_um2, mean)
+    means, runners_up = _list_certainties(pieces, targets)
+    shapes = list_shapes(measure_shapes(polygons, slide_grid))
+    return map(Annotation, names, polygons, areas, means, shapes, runners_up)
+
+
+def _list_certainties(
+    pieces: Pieces, targets: Sequence[Target]
+) -> tuple[Sequence[float | None], Sequence[RunnerUp | None]]:
+    nothing = [None] * len(pieces)
+    if pieces.scores is None:
+        return nothing, nothing
+    found = weigh_scores(pieces.scores, pieces.pixels, pieces.codes)
+    means = found.probability.tolist()
+    if len(targets) == 1:
+        return means, nothing
+    names = [targets[code - 1].name for code in found.runner_up.tolist()]
+    return means, list(map(RunnerUp, names, found.runner_up_probability.tolist()))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from wsiparse.annotations.edges import cancel_edges, cut_edges, link_edges
 from wsiparse.annotations.outlines import Outlines
-from wsiparse.annotations.pieces import Pieces, Runs, Tally, gather_pieces
+from wsiparse.annotations.pieces import NO_RUNS, Pieces, Runs, Tally, concatenate_pieces
+from wsiparse.errors import PlanError
 from wsiparse.geometry import Region
+
+_END = 1 << 31
+"""A row below every canvas."""
 
 
 def find_runs(objects: NDArray[np.int32], region: Region) -> Runs:
@@ -53,41 +58,71 @@ def _position(runs: Runs, column: int) -> NDArray[np.int64]:
     return (runs[:, 1] << 62) + (runs[:, 2] << 31) + runs[:, column]
 
 
-def _group(pairs: NDArray[np.int64]) -> tuple[Tally, Tally]:
-    """Pieces that pairs chain together, one group after another, and where each group begins."""
-    pieces, places = np.unique(pairs, return_inverse=True)
-    ends = places.reshape(pairs.shape)
-    graph = coo_array((np.ones(len(pairs), bool), (ends[:, 0], ends[:, 1])), shape=(len(pieces), len(pieces)))
-    _, groups = connected_components(graph, directed=False)
-    order = np.argsort(groups, kind="stable")
-    return pieces[order], np.flatnonzero(np.diff(groups[order], prepend=-1))
+def join_rows(blocks: Iterable[Pieces]) -> Iterator[Pieces]:
+    """Whole objects in the order of their last pixels, as soon as no block to come can touch or precede them.
 
-
-def join_seams(blocks: Sequence[Pieces]) -> tuple[Pieces | None, Tally]:
-    """Objects cut by block borders made whole, and the places of their pieces in the row of all blocks' pieces.
-
-    Pieces of one target that share a pixel edge belong together; those that meet at a corner alone do not.
+    Pieces of one target that share a pixel edge belong together; those that meet at a corner alone do not. Raises
+    PlanError for a block that comes after one whose top lies below its own.
     """
-    pairs = match_runs(_gather_runs(blocks))
-    codes = np.concatenate([block.codes for block in blocks])
-    pairs = pairs[codes[pairs[:, 0]] == codes[pairs[:, 1]]]
-    if len(pairs) == 0:
-        return None, pairs[:, 0]
-    members, starts = _group(pairs)
-    return _unite(gather_pieces(blocks, members), starts), members
+    parts: list[Pieces] = []
+    for block in blocks:
+        top = parts[-1].region.y if parts else block.region.y
+        if block.region.y < top:
+            raise PlanError(f"a block at row {block.region.y} after one at row {top}; expected blocks row by row")
+        if block.region.y > top:
+            done, waiting = _settle(concatenate_pieces(parts), block.region.y)
+            yield done
+            parts = [waiting]
+        parts.append(block)
+    if parts:
+        yield _settle(concatenate_pieces(parts), _END)[0]
 
 
-def _gather_runs(blocks: Sequence[Pieces]) -> Runs:
-    runs = np.concatenate([block.runs for block in blocks])
-    starts = np.cumsum([0, *(len(block) for block in blocks[:-1])])
-    runs[:, 5] += np.repeat(starts, [len(block.runs) for block in blocks])
-    return runs
+def _settle(pieces: Pieces, frontier: int) -> tuple[Pieces, Pieces]:
+    """The objects that blocks from row `frontier` on neither touch nor precede, and the pieces of all others."""
+    order, starts = _group(pieces)
+    last = pieces.outlines.find_last_pixels()[order]
+    last = np.maximum.reduceat(last, starts) if len(last) else last
+    done = (last >> 32) < frontier - 1
+    touched = np.zeros(len(pieces), bool)
+    touched[_find_open(pieces.runs, frontier)] = True
+    done &= ~np.logical_or.reduceat(touched[order], starts) if len(order) else done
+    sizes = np.diff(starts, append=len(order))
+    settled = np.repeat(done, sizes)
+    whole = _unite(pieces.take(order[settled]), sizes[done])
+    return whole.take(np.argsort(last[done])), pieces.take(np.sort(order[~settled]))
 
 
-def _unite(pieces: Pieces, starts: Tally) -> Pieces:
-    polygons = pieces.outlines.to_shapely()
-    united = np.array([shapely.union_all(part) for part in np.split(polygons, starts[1:])], object)
-    outlines = Outlines.from_shapely(united).drop_straight_corners()
+def _find_open(runs: Runs, frontier: int) -> Tally:
+    """Pieces with a stretch of border that a block may yet touch."""
+    across = runs[:, 1] == 1
+    return np.asarray(runs[np.where(across, runs[:, 2] >= frontier, runs[:, 4] > frontier), 5])
+
+
+def _group(pieces: Pieces) -> tuple[Tally, Tally]:
+    """Pieces object by object, and where each object begins among them."""
+    first, second = match_runs(pieces.runs).T
+    same = pieces.codes[first] == pieces.codes[second]
+    pairs = coo_array((same[same], (first[same], second[same])), shape=(len(pieces), len(pieces)))
+    _, groups = connected_components(pairs, directed=False)
+    order = np.argsort(groups, kind="stable")
+    return order, np.flatnonzero(np.diff(groups[order], prepend=-1))
+
+
+def _unite(pieces: Pieces, sizes: Tally) -> Pieces:
+    """Objects from the pieces of each, `sizes` of them a time."""
+    starts = np.cumsum(sizes) - sizes
+    if len(sizes) == len(pieces):
+        return replace(pieces, runs=NO_RUNS)
+    cut = np.repeat(sizes > 1, sizes)
+    rows, columns = cut_edges(pieces.outlines.take(np.flatnonzero(cut)), _number(sizes[sizes > 1]))
+    united = link_edges(cancel_edges(rows), cancel_edges(columns), int((sizes > 1).sum()))
+    outlines = Outlines.concatenate([pieces.outlines.take(np.flatnonzero(~cut)), united])
     scores = None if pieces.scores is None else np.add.reduceat(pieces.scores, starts)
     pixels = np.add.reduceat(pieces.pixels, starts)
-    return Pieces(pieces.region, outlines, pieces.codes[starts], pixels, scores, pieces.runs)
+    back = np.argsort(np.argsort(sizes > 1, kind="stable"))
+    return Pieces(pieces.region, outlines.take(back), pieces.codes[starts], pixels, scores, NO_RUNS)
+
+
+def _number(sizes: Tally) -> Tally:
+    return np.repeat(np.arange(len(sizes)), sizes)

@@ -21,6 +21,13 @@ _FINEST_TOLERANCE = 0.1
 _ATTEMPTS = 4
 _CAREFUL_POINTS = 5000
 
+Points = NDArray[np.float64]
+"""x, y [points, 2]."""
+Offsets = NDArray[np.int64]
+"""First point of each ring, and the number of points [rings + 1]."""
+Values = NDArray[np.float64]
+"""One number a ring."""
+
 
 def simplify_outlines(outlines: Polygons, scale: float, tolerance: float) -> Polygons:
     """Valid polygons of few corners in level-0 pixels, on QuPath's 0.01 pixel grid, from exact ones in canvas pixels.
@@ -64,16 +71,22 @@ def _round(polygons: Polygons) -> Polygons:
 
 
 def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
-    simple = _drop_points(outlines, tolerance)
-    if tolerance > _CUT:
-        smooth = _drop_points(_cut_corners(outlines), tolerance - _CUT)
-        simple = np.where(shapely.get_num_coordinates(smooth) < shapely.get_num_coordinates(simple), smooth, simple)
-    usable = _keeps_shape(simple, outlines)
-    simple = np.where(usable, simple, outlines)
-    polygons = _fit_rings(simple, outlines, scale, tolerance)
-    areas = shapely.area(outlines) * scale**2
-    kept_area = np.abs(shapely.area(polygons) - areas) <= AREA_ERROR * areas
-    return polygons, usable & kept_area & _keeps_shape(polygons, outlines)
+    result, good = _fit(_drop_points(outlines, tolerance), outlines, scale, tolerance)
+    # The careful way takes ten times as long, and the square of the time for a region of a hundred thousand corners.
+    hard = np.flatnonzero(~good & (shapely.get_num_coordinates(outlines) <= _CAREFUL_POINTS))
+    careful = shapely.simplify(outlines[hard], tolerance, preserve_topology=True)
+    result[hard], good[hard] = _fit(careful, outlines[hard], scale, tolerance)
+    return result, good
+
+
+def _drop_points(outlines: Polygons, tolerance: float) -> Polygons:
+    simple = shapely.simplify(outlines, tolerance, preserve_topology=False)
+    if tolerance <= _CUT:
+        return np.asarray(simple)
+    smooth = shapely.simplify(_cut_corners(outlines), tolerance - _CUT, preserve_topology=False)
+    fewer = shapely.get_num_coordinates(smooth) < shapely.get_num_coordinates(simple)
+    better = (fewer | ~_has_rings(simple, outlines)) & _has_rings(smooth, outlines)
+    return np.asarray(np.where(better, smooth, simple))
 
 
 def _cut_corners(outlines: Polygons) -> Polygons:
@@ -92,49 +105,57 @@ def _cut_corners(outlines: Polygons) -> Polygons:
     return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, closed, offsets))
 
 
-def _drop_points(outlines: Polygons, tolerance: float) -> Polygons:
-    simple = shapely.simplify(outlines, tolerance, preserve_topology=False)
-    # The careful way takes ten times as long, and the square of the time for a region of a hundred thousand corners.
-    bad = ~_keeps_shape(simple, outlines) & (shapely.get_num_coordinates(outlines) <= _CAREFUL_POINTS)
-    simple[bad] = shapely.simplify(outlines[bad], tolerance, preserve_topology=True)
-    return np.asarray(simple)
-
-
-def _keeps_shape(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
+def _has_rings(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
     one = (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(polygons)
     holes = shapely.get_num_interior_rings(polygons) == shapely.get_num_interior_rings(outlines)
-    return np.asarray(one & holes & shapely.is_valid(polygons))
+    return np.asarray(one & holes)
 
 
-def _fit_rings(simple: Polygons, outlines: Polygons, scale: float, tolerance: float) -> Polygons:
-    rings, exact = (shapely.polygons(shapely.get_rings(polygons)) for polygons in (simple, outlines))
-    fitted = _fit_area(rings, shapely.area(exact), scale, tolerance / _reach(rings))
-    return np.asarray(shapely.set_coordinates(simple.copy(), shapely.get_coordinates(fitted)))
+def _fit(simple: Polygons, outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
+    """Level-0 polygons whose rings have their old areas, and which of them are good."""
+    result, good = np.empty(len(simple), object), _has_rings(simple, outlines)
+    if not good.any():
+        return result, good
+    _, exact, (exact_rings, _) = shapely.to_ragged_array(outlines[good])
+    areas, _ = _measure_rings(exact, exact_rings)
+    _, points, (rings, polygons) = shapely.to_ragged_array(simple[good])
+    fitted = _fit_areas(points, rings, areas, (scale, tolerance))
+    result[good] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, fitted, (rings, polygons))
+    wanted, found = shapely.area(outlines[good]) * scale**2, shapely.area(result[good])
+    good[good] = shapely.is_valid(result[good]) & (np.abs(found - wanted) <= AREA_ERROR * wanted)
+    return result, good
 
 
-def _fit_area(simple: Polygons, areas: NDArray[np.float64], scale: float, limits: NDArray[np.float64]) -> Polygons:
+def _fit_areas(points: Points, rings: Offsets, areas: Values, limits: tuple[float, float]) -> Points:
     # The grid's rounding moves a small area by more than is allowed; another size rounds otherwise, so try a few.
-    polygons, left = np.empty(len(simple), object), np.arange(len(simple))
-    factors = np.sqrt(areas / shapely.area(simple))
+    scale, tolerance = limits
+    now, centers = _measure_rings(points, rings)
+    lengths = np.diff(rings)
+    spokes = points - np.repeat(centers, lengths, axis=0)
+    most = tolerance / np.maximum.reduceat(np.hypot(*spokes.T), rings[:-1])
+    factors = np.sqrt(np.divide(areas, now, out=np.ones_like(areas), where=now / areas > 0))
     for _ in range(_ATTEMPTS):
-        factors = np.clip(factors, 1 - limits, 1 + limits)
-        polygons[left] = _resize(simple[left], factors[left], scale)
-        ratios = shapely.area(polygons[left]) / (areas[left] * scale**2)
+        factors = np.clip(factors, 1 - most, 1 + most)
+        fitted = (np.repeat(centers, lengths, axis=0) + spokes * np.repeat(factors, lengths)[:, None]) * scale
+        fitted = np.round(fitted, _DIGITS)
+        ratios = _measure_rings(fitted, rings)[0] / (areas * scale**2)
         wrong = np.abs(ratios - 1) > AREA_ERROR
-        left, ratios = left[wrong], ratios[wrong]
-        factors[left] /= np.sqrt(np.maximum(ratios, 0.5))
-    return polygons
+        if not wrong.any():
+            break
+        factors[wrong] /= np.sqrt(np.maximum(ratios[wrong], 0.5))
+    return np.asarray(fitted)
 
 
-def _resize(polygons: Polygons, factors: NDArray[np.float64], scale: float) -> Polygons:
-    points, owners = shapely.get_coordinates(polygons, return_index=True)
-    centers = shapely.get_coordinates(shapely.centroid(polygons))[owners]
-    moved = (centers + (points - centers) * factors[owners, None]) * scale
-    return _round(shapely.set_coordinates(polygons.copy(), moved))
-
-
-def _reach(polygons: Polygons) -> NDArray[np.float64]:
-    points, owners = shapely.get_coordinates(polygons, return_index=True)
-    centers = shapely.get_coordinates(shapely.centroid(polygons))[owners]
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    return np.asarray(np.maximum.reduceat(np.hypot(*(points - centers).T), starts))
+def _measure_rings(points: Points, rings: Offsets) -> tuple[Values, Points]:
+    """Signed areas of closed rings [rings] and their centroids [rings, 2], the first point where there is no area."""
+    # About the first point: far from a slide's origin the difference of large products keeps few digits.
+    first = points[rings[:-1]]
+    spokes = points - np.repeat(first, np.diff(rings), axis=0)
+    ahead = np.append(spokes[1:], spokes[:1], axis=0)
+    crosses = spokes[:, 0] * ahead[:, 1] - ahead[:, 0] * spokes[:, 1]
+    crosses[rings[1:] - 1] = 0
+    doubled = np.add.reduceat(crosses, rings[:-1])
+    moments = np.add.reduceat(crosses[:, None] * (spokes + ahead), rings[:-1], axis=0)
+    flat = doubled == 0
+    centers = moments / np.where(flat, 1, 3 * doubled)[:, None]
+    return doubled / 2, first + np.where(flat[:, None], 0, centers)
