@@ -37,6 +37,7 @@ STRIDE = 32
 GLAND_WORDINGS = ("glandular structure", "gland", "colonic glands", "the glands of the large bowel", "bone", "neurons")
 Mask = NDArray[np.bool_]
 Table = dict[str, dict[str, float]]
+Find = Callable[[Model, NDArray[np.uint8], list[Target]], NDArray[np.float64]]
 
 
 def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) -> NDArray[np.float64]:
@@ -45,6 +46,15 @@ def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) 
     padded = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="reflect")
     found = model.predict(padded[None], targets)[0, :, :height, :width]
     return np.asarray(found / 255, np.float64)
+
+
+def find_by_views(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) -> NDArray[np.float64]:
+    """Probabilities [K, H, W], the mean over the image turned and mirrored in all eight ways."""
+    views = [(turns, mirror) for turns in range(4) for mirror in (1, -1)]
+    found = (find_target(model, np.rot90(pixels, turns)[:, ::mirror], targets) for turns, mirror in views)
+    pairs = zip(found, views, strict=True)
+    mean = np.mean([np.rot90(one[..., ::mirror], -turns, (1, 2)) for one, (turns, mirror) in pairs], 0)
+    return np.asarray(mean, np.float64)
 
 
 def find_rescaled(model: Model, pixels: NDArray[np.uint8], target: Target, scale: float) -> Mask:
@@ -68,10 +78,12 @@ def summarize(scores: Iterable[float]) -> dict[str, float]:
     return {"images": len(values), "mean": float(values.mean()), "median": float(np.median(values))}
 
 
-def measure_examples(model: Model, target: Target, examples: list[Example]) -> dict[str, float]:
+def measure_examples(
+    model: Model, target: Target, examples: list[Example], find: Find = find_target
+) -> dict[str, float]:
     """Dice of one target over images that show it, at the images' own scale."""
     pictures = [load_picture(example) for example in examples]
-    found = (find_target(model, p.pixels, [target])[0] >= target.threshold for p in pictures)
+    found = (find(model, p.pixels, [target])[0] >= target.threshold for p in pictures)
     return summarize(score_masks(mask, p.mask) for mask, p in zip(found, pictures, strict=True))
 
 
@@ -133,10 +145,15 @@ def measure_model(model: Model, data: Path) -> dict[str, Table]:
     ebhi = [example for example in kept if gland.name in example.present]
     glas = sorted((data / "glas/images").glob("testA*.webp"))
     monuseg = {part: sorted((data / "monuseg" / part).glob("*.webp")) for part in ("train", "test")}
+    dsb = [example for example in kept if nuclei.name in example.present]
     return {
         "kept apart": {
             "EBHI-Seg, glandular structure": measure_examples(model, gland, ebhi),
-            "DSB2018 colour, nuclei": measure_examples(model, nuclei, [e for e in kept if nuclei.name in e.present]),
+            "DSB2018 colour, nuclei": measure_examples(model, nuclei, dsb),
+        },
+        "kept apart, mean of eight views": {
+            "every fourth of EBHI-Seg, glandular structure": measure_examples(model, gland, ebhi[::4], find_by_views),
+            "DSB2018 colour, nuclei": measure_examples(model, nuclei, dsb, find_by_views),
         },
         "EBHI-Seg, grades": measure_grades(model, grades, ebhi),
         "EBHI-Seg, gland by other words": {
