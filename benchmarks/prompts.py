@@ -93,11 +93,11 @@ def count_operations() -> list[Row]:
 
 
 @functools.cache
-def count_flops(tiles: int, prompts: int) -> float:
-    """Operations of the published size, counted on the meta device."""
+def count_flops(tiles: int, prompts: int, side: int = 1024) -> float:
+    """Operations of the published size on images of `side` pixels, counted on the meta device."""
     with torch.device("meta"):
         network = build_biomedparse().requires_grad_(False)
-        pixels = torch.zeros(tiles, 1024, 1024, 3, dtype=torch.uint8)
+        pixels = torch.zeros(tiles, side, side, 3, dtype=torch.uint8)
         embedded = invent_prompts(prompts, PUBLISHED.width)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.decode(network.encode_images(pixels), embedded)

@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from wsiparse.models.biomedparse import BiomedParse, open_biomedparse
 from wsiparse.models.checkpoint import load_weights
+from wsiparse.models.execution import Execution
+from wsiparse.models.load import ModelSpec
 from wsiparse.models.network import Network, Sizes, build_biomedparse
 
 DATA = Path(__file__).parents[1] / "data" / "biomedparse"
@@ -61,3 +64,8 @@ def load_reduced(path: Path, dtype: torch.dtype) -> Network:
         network = build_biomedparse(REDUCED)
     load_weights(network, path)
     return network.to(dtype)
+
+
+def build_reduced(spec: ModelSpec) -> BiomedParse:
+    """The factory that a run names `tests.models.official:build_reduced`, with the weights beside it."""
+    return open_biomedparse(spec.weights, Execution(options=spec.options), sizes=REDUCED)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 CPU = torch.device("cpu")
 
@@ -56,9 +54,12 @@ class Execution:
         """The context in which the network runs: matrix products in its precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
-    def compile(self, function: Function) -> Function:
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of tensors as it is to be called."""
-        return torch.compile(function, mode=self.options.compile) if self.options.compile else function
+        if not self.options.compile:
+            return function
+        compiled: Callable[..., Any] = torch.compile(function, mode=self.options.compile)
+        return compiled
 
     def choose_caller(self) -> Callable[..., Any]:
         """What calls a function with its arguments: directly, or, what is compiled, from one thread for ever.
