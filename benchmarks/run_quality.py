@@ -22,25 +22,31 @@ import wsiparse
 from benchmarks.model_quality import GLAS_MPP, MONUSEG_MPP, ROOT, Table, print_tables, summarize
 from wsiparse.evaluation.measures import Evaluation
 from wsiparse.models.load import ModelSpec, load_model
-from wsiparse.ontology import Ontology
 from wsiparse.runs.evaluate import evaluate_run
 from wsiparse.training.dataset import read_examples
 
+SPLIT = ROOT / "configs/train/open-1-split.csv"
 GLAND, NUCLEI = "glandular structure", "nuclei"
 Rows = list[dict[str, str | float]]
 
 
-def list_sets(data: Path, ontology: Ontology) -> dict[str, tuple[str, Rows]]:
-    """What is asked for in each set, and its rows of a manifest."""
-    kept = [e for e in read_examples(ROOT / "configs/train/open-1-split.csv", data) if e.part == "test"]
-    examples = {name: [(e.image, e.mask) for e in kept if name in e.present] for name in (GLAND, NUCLEI)}
+def list_glands(data: Path, mpp: float) -> dict[str, Rows]:
+    """The sets that outline glands; `mpp` is that of images of unknown scale."""
+    kept = [e for e in read_examples(SPLIT, data) if e.part == "test" and GLAND in e.present]
     glas = [(path, data / f"glas/masks/{path.stem}.png") for path in (data / "glas/images").glob("testA*.webp")]
+    return {
+        "EBHI-Seg, kept apart": write_rows([(e.image, e.mask) for e in kept], mpp, GLAND, ""),
+        "GlaS testA": write_rows(glas, GLAS_MPP, GLAND, ""),
+    }
+
+
+def list_nuclei(data: Path, mpp: float) -> dict[str, Rows]:
+    """The sets that outline nuclei; `mpp` is that of images of unknown scale."""
+    kept = [e for e in read_examples(SPLIT, data) if e.part == "test" and NUCLEI in e.present]
     monuseg = [(path, path.with_suffix(".xml")) for path in (data / "monuseg/test").glob("*.webp")]
     return {
-        "EBHI-Seg, kept apart": (GLAND, write_rows(examples[GLAND], ontology.find(GLAND).mpp, GLAND, "")),
-        "DSB2018 colour, kept apart": (NUCLEI, write_rows(examples[NUCLEI], ontology.find(NUCLEI).mpp, NUCLEI, "yes")),
-        "GlaS testA": (GLAND, write_rows(glas, GLAS_MPP, GLAND, "")),
-        "MoNuSeg test": (NUCLEI, write_rows(monuseg, MONUSEG_MPP, NUCLEI, "")),
+        "DSB2018 colour, kept apart": write_rows([(e.image, e.mask) for e in kept], mpp, NUCLEI, "yes"),
+        "MoNuSeg test": write_rows(monuseg, MONUSEG_MPP, NUCLEI, ""),
     }
 
 
@@ -81,12 +87,13 @@ def describe_set(evaluation: Evaluation) -> dict[str, float]:
 
 
 def measure_sets(weights: str, data: Path) -> Table:
-    """A row for every set."""
-    model = load_model(ModelSpec(weights, device="cpu"))
+    """A row for every set whose target the model knows."""
+    mpps = {target.name: target.mpp for target in load_model(ModelSpec(weights, device="cpu")).targets}
     table: Table = {}
-    for name, (target, rows) in list_sets(data, Ontology(model.targets)).items():
-        with tempfile.TemporaryDirectory() as folder:
-            table[name] = describe_set(run_set(rows, target, weights, Path(folder)))
+    for target, list_sets in ((GLAND, list_glands), (NUCLEI, list_nuclei)):
+        for name, rows in list_sets(data, mpps[target]).items() if target in mpps else ():
+            with tempfile.TemporaryDirectory() as folder:
+                table[name] = describe_set(run_set(rows, target, weights, Path(folder)))
     return table
 
 
