@@ -113,7 +113,8 @@ def _cut_picture(picture: Picture, side: int) -> Tensor:
 def _spread_masks(crop: Tensor, picture: Picture, supervision: Supervision) -> Tensor:
     """The crop with one mask a target in place of one a layer: [3 + K + 1, H, W]."""
     outlined = torch.from_numpy(supervision.mark_layers(picture.layers)).float()  # [L, K]
-    truth = torch.einsum("lhw,lk->khw", (crop[3:-1] > 0.5).float(), outlined).clamp(max=1)
+    shown = (crop[3:-1] > 0.5) & (crop[-1:] <= 0.5)  # [L, H, W]
+    truth = torch.einsum("lhw,lk->khw", shown.float(), outlined).clamp(max=1)
     return torch.cat([crop[:3], truth, crop[-1:]])
 
 

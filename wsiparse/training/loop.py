@@ -147,12 +147,13 @@ def take_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch
 def measure_loss(network: nn.Module, batch: Batch, columns: Columns) -> Tensor:
     """Loss of one batch, the convolutions in bfloat16."""
     device = next(network.parameters()).device
-    logits = _compute_logits(network, batch)
+    logits = predict_logits(network, batch)
     columns = Columns(columns.weights.to(device), columns.exclusive)
     return score_batch(logits, batch.truth.to(device), batch.known.to(device), columns)
 
 
-def _compute_logits(network: nn.Module, batch: Batch) -> Tensor:
+def predict_logits(network: nn.Module, batch: Batch) -> Tensor:
+    """Logits [N, K, H, W] in float32, of which those of hidden pixels are fixed."""
     device = next(network.parameters()).device
     images = batch.images.to(device, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16):
@@ -186,7 +187,7 @@ def check_network(session: Session, step: int, batch: Batch, ontology: Ontology)
 def predict_batch(network: nn.Module, batch: Batch, ontology: Ontology) -> Tensor:
     """What a network finds [N, K, H, W], 0 or 1, each target at its threshold."""
     parts = [take_images(batch, slice(n, n + CHECKED_AT_ONCE)) for n in range(0, len(batch.images), CHECKED_AT_ONCE)]
-    logits = torch.cat([_compute_logits(network.eval(), part).cpu() for part in parts])
+    logits = torch.cat([predict_logits(network.eval(), part).cpu() for part in parts])
     thresholds = torch.tensor([*(t.threshold for t in ontology.targets), *[0.5] * ABSENT_COLUMNS])
     return (logits.sigmoid() >= thresholds[:, None, None]).float()
 

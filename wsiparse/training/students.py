@@ -92,7 +92,8 @@ class BiomedParseStudent:
     """BiomedParse's network, trained further from its weights."""
 
     def __init__(self, weights: str | Path, sizes: Sizes = PUBLISHED, side: int = SIDE) -> None:
-        parts = build_biomedparse(sizes)
+        with torch.device("meta"):
+            parts = build_biomedparse(sizes)
         load_weights(parts, weights)
         self.network = PromptedNetwork(parts.float(), side)
 

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from shapely import Polygon, box
+
+from tests.conftest import MakeSlide
+from tests.drawing import draw_tissue
+from tests.evaluation.drawing import write_features
+from tests.training.teaching import write_config
+from wsiparse.cli import main
+from wsiparse.errors import InputError
+from wsiparse.geometry import Region
+from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.manifest import read_manifest
+from wsiparse.runs.parse import take_order
+from wsiparse.runs.pipeline import SerialEngine
+from wsiparse.runs.work import plan_slide
+from wsiparse.slides.open import reader_of
+from wsiparse.slides.slide import Pixels
+from wsiparse.tiles.reading import read_block
+from wsiparse.training.batches import BatchSource, load_check
+from wsiparse.training.dataset import Sample
+from wsiparse.training.loop import predict_logits, start_session
+from wsiparse.training.losses import score_batch
+from wsiparse.training.settings import read_settings
+from wsiparse.training.slides import SlideTile
+from wsiparse.training.sources import Lesson, load_lesson
+from wsiparse.training.students import start_student
+
+DISC = Polygon([(120, 90), (260, 110), (230, 240), (130, 220)])
+SECOND = box(300, 60, 340, 100)
+
+
+def tiles_of(lesson: Lesson) -> list[SlideTile]:
+    return [sample for sample in lesson.train if isinstance(sample, SlideTile)]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, make_slide: MakeSlide) -> Path:
+    """Two slides of two cases, with a laboratory's own class names."""
+    for seed, name in enumerate(("one", "two")):
+        make_slide(400, 300, pixels=draw_tissue(400, 300, seed), name=f"{name}.svs")
+        write_features(tmp_path / f"{name}.geojson", [(DISC, "Dunkel"), (SECOND, "Hell")])
+    rows = ["id,slide,reference,case,part", "one,one.svs,one.geojson,A,train", "two,two.svs,two.geojson,B,test"]
+    (tmp_path / "slides.csv").write_text("\n".join(rows))
+    (tmp_path / "classes.toml").write_text('[classes]\nDunkel = "dark disc"\nHell = "light disc"\n')
+    return tmp_path
+
+
+def learn_from(folder: Path, **changes: Any) -> Lesson:
+    changes = {"targets": ("dark disc", "light disc"), **changes}
+    config = write_config(folder, slides="slides.csv", mapping="classes.toml", **changes)
+    return load_lesson(read_settings(config))
+
+
+def test_training_sees_the_tiles_of_a_run(cohort: Path) -> None:
+    config = RunConfig(model="tests.tiny:build_tone", targets=("dark",), tissue=False)
+    order, _ = take_order(SerialEngine(), config, cohort / "run")
+    plan = plan_slide(order, read_manifest(cohort / "slides.csv")[0]).passes[0][1]
+    run: dict[Region, Pixels] = {}
+    for block in plan.blocks:
+        pixels = read_block(reader_of(plan.slide), plan.tiling, block).pixels
+        run |= dict(zip(block.cores, pixels, strict=True))
+    tiles = tiles_of(learn_from(cohort, tile=plan.tiling.tile))
+    assert len(tiles) > 4
+    for tile in tiles:
+        assert np.array_equal(tile.read().pixels, run[tile.core])
+
+
+def test_masks_and_hidden_pixels_are_the_reference(cohort: Path) -> None:
+    frame = box(100, 80, 360, 230)
+    write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (SECOND, "Hell"), (frame, "Region*")])
+    lesson = learn_from(cohort)
+    tile = next(t for t in tiles_of(lesson) if t.present == ("dark disc",))
+    picture, place = tile.read(), tile.core.grow(tile.tiling.margin)
+    rows, columns = np.mgrid[place.y : place.bottom, place.x : place.right]
+    reference = tile.source.reference
+    assert np.array_equal(picture.masks[0], reference.draw("dark disc", place, tile.tiling.grid))
+    assert picture.hidden is not None
+    framed = (columns + 0.5 > 100) & (columns + 0.5 < 360) & (rows + 0.5 > 80) & (rows + 0.5 < 230)
+    assert np.array_equal(picture.hidden, ~framed)
+    assert picture.known == ("dark disc", "light disc")
+
+
+def test_tiles_are_taken_where_labels_are(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsiparse.training.slides.read_block", None)  # listing reads no pixels
+    tiles = tiles_of(learn_from(cohort))
+    shown = {tile.core for tile in tiles}
+    for tile in tiles:
+        place = tile.core.grow(tile.tiling.margin)
+        near = box(place.x, place.y, place.right, place.bottom)
+        assert near.intersects(DISC) or near.intersects(SECOND)
+    assert any(tile.present == ("dark disc", "light disc") for tile in tiles) or len({t.present for t in tiles}) == 2
+    write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (SECOND, "Hell"), (box(0, 0, 400, 300), "Region*")])
+    everywhere = tiles_of(learn_from(cohort))
+    assert shown < {tile.core for tile in everywhere}
+    assert () in {tile.present for tile in everywhere}
+
+
+def test_what_lies_outside_the_slide_is_hidden(cohort: Path) -> None:
+    write_features(cohort / "one.geojson", [(box(0, 0, 30, 30), "Dunkel"), (SECOND, "Hell")])
+    corner = next(tile for tile in tiles_of(learn_from(cohort)) if (tile.core.x, tile.core.y) == (0, 0))
+    picture, margin = corner.read(), corner.tiling.margin
+    assert picture.hidden is not None
+    assert picture.hidden[:margin].all()
+    assert picture.hidden[:, :margin].all()
+    assert not picture.hidden[margin:, margin:].any()
+    assert not picture.masks[:, :margin].any()
+
+
+def test_hidden_pixels_teach_nothing(cohort: Path) -> None:
+    frame = box(100, 80, 180, 300)
+    write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (SECOND, "Hell"), (frame, "Region*")])
+    lesson = learn_from(cohort, targets=("dark disc",), batch=8)
+    settings = read_settings(cohort / "train.toml")
+    student = start_student(settings)
+    batch = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize).draw(0)
+    assert 0 < batch.hidden.float().mean() < 1
+    images = batch.images.clone().requires_grad_()
+    session = start_session(student, lesson.ontology, settings)
+    logits = predict_logits(session.network.eval(), replace(batch, images=images))
+    logits.retain_grad()
+    score_batch(logits, batch.truth, batch.known, session.columns).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.masked_select(batch.hidden.expand_as(logits)).abs().max() < 1e-6
+    assert logits.grad.masked_select(~batch.hidden.expand_as(logits)).abs().max() > 1e-6
+
+
+def test_only_the_targets_that_a_slide_was_labelled_for_are_known(cohort: Path) -> None:
+    rows = ["id,slide,reference,targets,part", "one,one.svs,one.geojson,dark disc,train"]
+    (cohort / "slides.csv").write_text("\n".join(rows))
+    lesson = learn_from(cohort, targets=("dark disc",))
+    assert {tile.known for tile in tiles_of(lesson)} == {("dark disc",)}
+    samples: list[Sample] = list(lesson.train)
+    settings = read_settings(cohort / "train.toml")
+    check = load_check(samples[:2], lesson.ontology, settings, start_student(settings).tokenize)
+    assert check.known[:, 0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("one,one.svs,one.geojson,A,train\ntwo,two.svs,two.geojson,A,test", "case 'A' is in train and test"),
+        ("one,one.svs,one.geojson,A,train\ntwo,one.svs,one.geojson,B,test", "one .train. and two .test. are the same"),
+        ("one,one.svs,one.geojson,A,validation", "one: part 'validation'"),
+        ("one,classes.toml,one.geojson,A,train", "classes.toml"),
+        ("one,one.svs,classes.toml,A,train", "not a kind of reference"),
+        ("one,one.svs,,A,train", "no training example shows"),
+    ],
+)
+def test_bad_cohorts_are_refused_by_name(cohort: Path, rows: str, words: str) -> None:
+    (cohort / "slides.csv").write_text("id,slide,reference,case,part\n" + rows)
+    with pytest.raises(InputError, match=words):
+        learn_from(cohort)
+
+
+def test_slides_without_labels_are_left_out_with_a_count(cohort: Path) -> None:
+    write_features(cohort / "two.geojson", [])
+    (cohort / "slides.csv").write_text(
+        "id,slide,reference,case,part\none,one.svs,one.geojson,A,train\n"
+        "two,two.svs,two.geojson,B,train\nthree,two.svs,,C,train"
+    )
+    skipped = learn_from(cohort).screening.skipped
+    assert skipped == {"slide without a reference": ["three"], "slide without an outline of a target": ["two"]}
+
+
+def test_a_network_learns_from_slides(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(
+        cohort, slides="slides.csv", mapping="classes.toml", targets=("dark disc", "light disc"), check_pictures=2
+    )
+    assert main(["train", str(config)]) == 0
+    assert "samples to learn from" in capsys.readouterr().out
+    assert (cohort / "out/samples/step-000002.png").exists()
+    model = load_model(ModelSpec(str(cohort / "out/tiny.safetensors"), "cpu"))
+    assert [target.name for target in model.targets] == ["dark disc", "light disc"]
