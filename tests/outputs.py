@@ -9,7 +9,7 @@ import orjson
 
 RECORDS = {"run.json", "slides.csv"}
 """They tell of the command and the machine."""
-TIMED = ("seconds",)
+TIMED = ("seconds", "model_wait_share")
 
 
 def hash_results(folder: Path) -> dict[str, str]:

@@ -78,3 +78,29 @@ class DeadlyModel(ToneModel):
 
 def build_deadly(spec: ModelSpec) -> DeadlyModel:
     return DeadlyModel()
+
+
+ALPHA = Target("alpha", "alpha cells", "cell", (200, 0, 0), 0.5)
+BETA = Target("beta", "beta cells", "cell", (0, 0, 200), 0.5)
+GAMMA = Target("gamma", "gamma cells", "cell", (0, 200, 0), 0.5)
+DELTA = Target("delta", "delta cells", "cell", (0, 200, 200), 0.5)
+
+
+@dataclass(frozen=True)
+class RivalModel(ToneModel):
+    """Targets that exclude each other: `alpha` is dark; `beta` is surer of it where red is light too; `gamma` is less
+    sure everywhere; `delta` is nowhere.
+    """
+
+    name: str = "rivals"
+    targets: tuple[Target, ...] = (ALPHA, BETA, GAMMA, DELTA)
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        dark = (pixels[..., 1] < 160).astype(np.uint8)
+        reddish = (pixels[..., 0] > 190).astype(np.uint8)
+        answers = {"alpha": dark * 200, "beta": dark * reddish * 220, "gamma": dark * 150, "delta": dark * 0}
+        return np.stack([answers[target.name] for target in targets], 1)
+
+
+def build_rivals(spec: ModelSpec) -> RivalModel:
+    return RivalModel()

@@ -79,5 +79,5 @@ def _read_file(path: Path) -> Evidence:
     try:
         with np.load(path) as arrays:
             return Evidence(arrays["cores"], arrays["sums"], int(arrays["unreadable"]))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise OutputError(f"{path}: {error}; expected the evidence of a block; start anew with --overwrite") from error
