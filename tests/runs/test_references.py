@@ -23,12 +23,13 @@ from wsiparse.errors import InputError
 from wsiparse.runs.agreement import compare_readers
 from wsiparse.runs.results import Results
 
-SQUARE = [[[10, 10], [200, 10], [200, 200], [10, 200], [10, 10]]]
-BOW = [[[10, 10], [200, 200], [200, 10], [10, 200], [10, 10]]]
+Rings = list[list[list[float]]]
+SQUARE: Rings = [[[10, 10], [200, 10], [200, 200], [10, 200], [10, 10]]]
+BOW: Rings = [[[10, 10], [200, 200], [200, 10], [10, 200], [10, 10]]]
 BOMB = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
 
 
-def outline(rings: list[list[list[float]]], name: str = "dark") -> bytes:
+def outline(rings: Rings, name: str = "dark") -> bytes:
     feature = {
         "type": "Feature",
         "geometry": {"type": "Polygon", "coordinates": rings},
@@ -37,7 +38,7 @@ def outline(rings: list[list[list[float]]], name: str = "dark") -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()
 
 
-def move(rings: list[list[list[float]]], shift: float) -> list[list[list[float]]]:
+def move(rings: Rings, shift: float) -> Rings:
     return [[[x + shift, y + shift] for x, y in ring] for ring in rings]
 
 
@@ -172,3 +173,28 @@ def test_readers_without_a_slide_in_common_are_refused(make_slide: MakeSlide, tm
         (tmp_path / reader / f"{name}__dark.png").write_bytes(png(301, 203))
     with pytest.raises(InputError, match="2 readers"):
         compare_readers(results.run, [tmp_path / "anna", tmp_path / "ben"])
+
+
+def test_a_label_drawn_around_many_cells_asks_what_was_found_inside(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_slide(301, 203)
+    settings: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial"}
+    results = wsiparse.run(tmp_path / "drawn.svs", tmp_path / "out", targets=("dark", "light"), **settings)
+    dark, light = (np.asarray(results.probability(name)) >= 153 for name in ("dark", "light"))
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref/drawn.geojson").write_bytes(outline(SQUARE, "Around the tumour"))
+    (tmp_path / "map.toml").write_text('[classes]\n"Around the tumour" = "within: dark"\n')
+    command = ["evaluate", str(tmp_path / "out"), "--reference", str(tmp_path / "ref")]
+    capsys.readouterr()
+    assert main([*command, "--mapping", str(tmp_path / "map.toml")]) == 0
+    assert "inside labels" in capsys.readouterr().out
+    document = json.loads((tmp_path / "out/evaluation.json").read_text())
+    inside = (slice(10, 200), slice(10, 200))
+    one, pooled = document["regions"]
+    assert (one["slide"], pooled["slide"], one["target"]) == ("drawn", "", "dark")
+    assert one["area"] == 190 * 190
+    assert one["agreeing"] == int(dark[inside].sum())
+    assert one["found"] == int((dark | light)[inside].sum())
+    assert one["agreement"] == pytest.approx(one["agreeing"] / one["found"])
+    assert document["targets"] == []  # of single pixels and of other targets such a label says nothing

@@ -15,15 +15,17 @@ from wsiparse.annotations.classes import is_ignored, is_roi
 from wsiparse.errors import InputError, ReferenceFileError, TargetError
 from wsiparse.ontology import Ontology
 
+WITHIN = "within:"
+"""Begins the meaning of a class that is drawn coarsely around a target; no target's name holds a colon."""
 _EXPECTED = 'expected a TOML table [classes] or a JSON object of "class" = "target"'
 
 
 def load_mapping(path: str | Path, ontology: Ontology) -> dict[str, str]:
-    """What each class of a laboratory means: the name of a target, `Ignore*`, `Region*`, or empty for none of them.
+    """What each class of a laboratory means: the name of a target, `Ignore*`, `Region*`, or empty.
 
     The file is TOML with one table [classes], or JSON with one object; a target may be given by its name, prompt or
-    synonym. The class `""` stands for what has no class. Raises InputError for a file that cannot be read or names a
-    target that nobody knows.
+    synonym, and "within: target" stands for an area drawn around many of them. The class `""` stands for what has no
+    class. Raises InputError for a file that cannot be read or names a target that nobody knows.
     """
     classes = _read_classes(Path(path))
     meanings: dict[str, str] = {}
@@ -53,8 +55,9 @@ def _read_classes(path: Path) -> dict[str, Any]:
 def _resolve(text: str, name: str, ontology: Ontology, path: str | Path) -> str:
     if not text or is_roi(text) or is_ignored(text):
         return text
+    before = WITHIN if text.startswith(WITHIN) else ""
     try:
-        return ontology.find(text).name
+        return before + ontology.find(text.removeprefix(before)).name
     except TargetError as error:
         raise InputError(
             f"mapping {path}: class {name!r}: {error}; correct it, or '' for none of the targets"

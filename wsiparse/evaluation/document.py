@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.evaluation.calibration import Calibration, measure_reliability
+from wsiparse.evaluation.coarse import RegionAgreement, pool_regions
 from wsiparse.evaluation.confusion import Confusion
 from wsiparse.evaluation.measures import CohortMeasures, Evaluation, Measures
 from wsiparse.evaluation.statistics import CohortDice, Resampling
@@ -27,6 +28,7 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
         "targets": [_describe_cohort(cohort) for cohort in evaluation.cohort],
         "slides": [_describe_slide(measures) for measures in evaluation.measures],
         "confusions": [_describe_confusion(confusion) for confusion in evaluation.confusions],
+        "regions": [_describe_region(region) for region in (*evaluation.regions, *pool_regions(evaluation.regions))],
         "refused": dict(evaluation.refused),
     }
     write_json(path, document)
@@ -72,6 +74,10 @@ def _describe_calibration(calibration: Calibration | None) -> dict[str, Any] | N
 
 def _blank(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def _describe_region(region: RegionAgreement) -> dict[str, Any]:
+    return {**asdict(region), **blank_nan({"agreement": region.agreement, "coverage": region.coverage})}
 
 
 def _describe_confusion(confusion: Confusion) -> dict[str, Any]:

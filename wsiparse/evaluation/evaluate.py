@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.calibration import Calibration, count_calibration
+from wsiparse.evaluation.coarse import RegionAgreement, count_agreement_within
 from wsiparse.evaluation.confusion import Confusion, DrawnCodes
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.scores import Score
@@ -47,6 +48,8 @@ class GroupEvaluation:
     """In the order of the scores; empty where the probabilities are not known."""
     confusion: Confusion | None
     """None where the reference does not cover all targets of the group, or the group has one alone."""
+    regions: list[RegionAgreement]
+    """One each target that the reference draws coarsely."""
 
 
 def open_prediction(image: LabelImage) -> Prediction:
@@ -82,6 +85,7 @@ class _Sums:
         self._histograms = np.zeros((len(self.judged), 2, 256), np.int64)
         size = len(prediction.targets) + 1
         self._pairs = np.zeros((size, size), np.int64)
+        self._within = {target.name: np.zeros(3, np.int64) for target in prediction.targets}
 
     def add(self, region: Region, labels: Labels) -> None:
         compared = ~self._reference.draw_ignored(region, self._prediction.grid)  # [h, w]
@@ -96,8 +100,15 @@ class _Sums:
             if maps is not None:
                 calibration = count_calibration(maps[code - 1][compared], drawn[compared])
                 self._histograms[row] += (calibration.pixels, calibration.hits)
+        self._add_within(region, codes, compared)
         if self._judges_all:
             self._pairs += said.count(labels, self._names).pixels
+
+    def _add_within(self, region: Region, codes: Labels, compared: NDArray[np.bool_]) -> None:
+        for code, name in enumerate(self._names, start=1):
+            inside = self._reference.draw_around(name, region, self._prediction.grid)
+            if inside is not None:
+                self._within[name] += count_agreement_within(codes, code, inside & compared)
 
     def conclude(self, slide: str) -> GroupEvaluation:
         names, counts = (name for _, name in self.judged), self._counts.tolist()
@@ -105,7 +116,9 @@ class _Sums:
         scores = [Score(slide, name, both, found, drawn, self.ignored) for name, (both, found, drawn) in rows]
         known = self._prediction.read_probabilities is not None
         calibrations = [Calibration(*histogram) for histogram in self._histograms] if known else []
-        return GroupEvaluation(scores, calibrations, Confusion(self._names, self._pairs) if self._judges_all else None)
+        confusion = Confusion(self._names, self._pairs) if self._judges_all else None
+        regions = [RegionAgreement(slide, name, *counts.tolist()) for name, counts in self._within.items()]
+        return GroupEvaluation(scores, calibrations, confusion, [region for region in regions if region.area])
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -59,6 +59,9 @@ class MaskReference:
         ignored = self.draw(IGNORED, region, grid)
         return ignored | ~self.draw(FRAME, region, grid) if self.covers(FRAME) else ignored
 
+    def draw_around(self, target: str, region: Region, grid: Grid) -> None:
+        """None: a mask says of each pixel what it is."""
+
     def list_objects(self, target: str) -> Polygons | None:
         """None: a mask shows pixels; objects that touch are one in it."""
         return None

@@ -10,6 +10,7 @@ from operator import add
 from statistics import fmean
 
 from wsiparse.evaluation.calibration import Calibration, measure_reliability
+from wsiparse.evaluation.coarse import RegionAgreement
 from wsiparse.evaluation.confusion import Confusion
 from wsiparse.evaluation.objects import ObjectScore
 from wsiparse.evaluation.scores import CohortScore, Score, drop_unannotated, summarize_cohort
@@ -57,6 +58,8 @@ class Evaluation:
     """One each slide and target."""
     confusions: tuple[Confusion, ...] = ()
     """One each group in which at least two targets were annotated."""
+    regions: tuple[RegionAgreement, ...] = ()
+    """One each slide and target with labels drawn coarsely."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Slides whose reference could not be used, and why."""
 

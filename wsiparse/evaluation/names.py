@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wsiparse.annotations.classes import is_ignored, is_roi
+from wsiparse.annotations.mapping import WITHIN
 from wsiparse.errors import ReferenceFileError, TargetError
 from wsiparse.ontology import Ontology
 
@@ -29,13 +30,13 @@ class TargetNames:
     evaluated: tuple[str, ...]
     """Names of the targets that are compared."""
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """From a class to a target's name, prompt or synonym, to IGNORED, or to OTHER."""
+    """From a class to a target's name, prompt or synonym, to that name after WITHIN, to IGNORED, or to OTHER."""
 
     def resolve(self, name: str) -> str:
-        """The name of a target of the ontology, FRAME, IGNORED or OTHER; TargetError for a name nobody knows."""
+        """A target's name, alone or after WITHIN, FRAME, IGNORED or OTHER; TargetError for a name nobody knows."""
         if name in self.mapping:
             value = self.mapping[name]
-            return value if value == OTHER else _resolve_class(self.ontology, value)
+            return value if value == OTHER or value.startswith(WITHIN) else _resolve_class(self.ontology, value)
         return _resolve_class(self.ontology, name)
 
     def resolve_all(self, names: Iterable[str], path: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.asap import read_asap
 from wsiparse.annotations.geojson import read_geojson
 from wsiparse.annotations.imagescope import read_imagescope
+from wsiparse.annotations.mapping import WITHIN
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.names import FRAME, IGNORED, TargetNames
@@ -32,11 +33,13 @@ _STEPS = 4096
 class OutlineReference:
     """The annotations of one file; it speaks for every target, drawn or not, unless it was made for one.
 
+    Where some are drawn coarsely, around many things at once, it speaks for the others that are drawn alone.
+
     A pixel belongs to an outline where its centre lies inside, to one of the two where it lies on their border.
     """
 
     def __init__(self, annotations: Iterable[tuple[str, Annotation]], grid: Grid, made_for: str = "") -> None:
-        """Take annotations with what each means (a target, FRAME or IGNORED) and the slide's level 0."""
+        """Take annotations with what each means (a target, alone or after WITHIN, FRAME or IGNORED) and level 0."""
         self._grid = grid
         self._made_for = made_for
         by_meaning: dict[str, list[shapely.Geometry]] = {}
@@ -46,7 +49,13 @@ class OutlineReference:
 
     def covers(self, target: str) -> bool:
         """True for all targets, as what is not outlined is not there; a file made for one speaks for what it shows."""
-        return not self._made_for or target == self._made_for or target in self._layers
+        whole = not self._made_for and not any(meaning.startswith(WITHIN) for meaning in self._layers)
+        return whole or target == self._made_for or target in self._layers
+
+    def draw_around(self, target: str, region: Region, grid: Grid) -> Mask | None:
+        """Pixels inside what is drawn coarsely around a target; None where nothing is."""
+        meaning = WITHIN + target
+        return self._draw(meaning, region, grid) if meaning in self._layers else None
 
     def draw(self, target: str, region: Region, grid: Grid) -> Mask:
         """Pixels of a target in a region of a grid."""

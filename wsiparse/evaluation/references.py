@@ -35,6 +35,9 @@ class Reference(Protocol):
     def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] that are not compared."""
 
+    def draw_around(self, target: str, region: Region, grid: Grid) -> NDArray[np.bool_] | None:
+        """Pixels [h, w] inside what is drawn coarsely around a target; None where nothing is."""
+
     def list_objects(self, target: str) -> Polygons | None:
         """Outlines of a target's objects in level-0 pixels; None where it does not tell objects apart."""
 
@@ -56,6 +59,12 @@ class JoinedReference:
     def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] that one of them ignores."""
         return _unite((part.draw_ignored(region, grid) for part in self.parts), region)
+
+    def draw_around(self, target: str, region: Region, grid: Grid) -> NDArray[np.bool_] | None:
+        """Pixels [h, w] inside what any of them drew coarsely around a target."""
+        areas = [part.draw_around(target, region, grid) for part in self.parts]
+        known = [area for area in areas if area is not None]
+        return _unite(known, region) if known else None
 
     def list_objects(self, target: str) -> Polygons | None:
         """Outlines of those that cover the target; None where one of them shows pixels alone."""

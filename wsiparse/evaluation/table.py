@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from wsiparse.evaluation.coarse import RegionAgreement, pool_regions
 from wsiparse.evaluation.measures import CohortMeasures, Evaluation, Measures
 from wsiparse.evaluation.objects import ObjectScore
 from wsiparse.evaluation.statistics import Estimate
@@ -62,7 +63,9 @@ def make_tables(evaluation: Evaluation) -> list[Table]:
     """The cohort at a glance, one row a target: pixels, how sure they are, and objects where there are any."""
     cohort = evaluation.cohort
     objects = [(part.target, part.pooled.objects) for part in cohort if part.pooled.objects]
-    return [_tabulate_scores(cohort), _tabulate_certainty(cohort), *([_tabulate_objects(objects)] if objects else [])]
+    tables = [_tabulate_scores(cohort), _tabulate_certainty(cohort)] if cohort else []
+    tables += [_tabulate_objects(objects)] if objects else []
+    return [*tables, *([_tabulate_regions(evaluation.regions)] if evaluation.regions else [])]
 
 
 def _tabulate_scores(cohort: Sequence[CohortMeasures]) -> Table:
@@ -89,6 +92,14 @@ def _tabulate_objects(objects: Sequence[tuple[str, ObjectScore]]) -> Table:
         qualities = (score.panoptic_quality, score.detection_quality, score.segmentation_quality)
         values = (score.count_error, *qualities, score.detection_f1, score.object_dice)
         table.add_row(target, str(score.predicted), str(score.reference), *(_show(value) for value in values))
+    return table
+
+
+def _tabulate_regions(regions: Sequence[RegionAgreement]) -> Table:
+    table = _start_table("target", "slides", "inside labels: agreement", "coverage")
+    for pooled in pool_regions(regions):
+        slides = sum(region.target == pooled.target for region in regions)
+        table.add_row(pooled.target, str(slides), _show(pooled.agreement), _show(pooled.coverage))
     return table
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.borders import measure_slide_hd95
-from wsiparse.evaluation.confusion import Confusion, pool_confusions
+from wsiparse.evaluation.confusion import pool_confusions
 from wsiparse.evaluation.document import write_summary
 from wsiparse.evaluation.evaluate import GroupEvaluation, evaluate_slide
 from wsiparse.evaluation.instances import score_instances
@@ -37,36 +37,38 @@ def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = No
     origin = ReferenceSource(source, mapping)
     references = find_run_references(run, origin)
     rows = [row for row in list_finished(run) if row.id in references.files]
-    measures: list[Measures] = []
-    confusions: list[Confusion] = []
+    compared: list[Evaluation] = []
     refused: dict[str, str] = {}
     for row in rows:
         try:
-            measured, confused = _evaluate_row(run, row, references, hd95)
+            compared.append(_evaluate_row(run, row, references, hd95))
         except ReferenceFileError as error:
             refused[row.id] = str(error)
-        else:
-            measures += measured
-            confusions += confused
     _refuse_nothing_left(refused, len(rows))
-    evaluation = Evaluation(keep_annotated(measures), tuple(pool_confusions(confusions)), refused)
+    evaluation = _join_slides(compared, refused)
     write_scores(run.path / "evaluation.csv", evaluation)
     write_summary(run.path / "evaluation.json", evaluation, origin.describe())
     return evaluation
 
 
-def _evaluate_row(
-    run: Run, row: ManifestRow, references: References, hd95: bool
-) -> tuple[list[Measures], list[Confusion]]:
+def _join_slides(slides: Sequence[Evaluation], refused: Mapping[str, str]) -> Evaluation:
+    measures = [measures for slide in slides for measures in slide.measures]
+    confusions = pool_confusions(confusion for slide in slides for confusion in slide.confusions)
+    regions = tuple(region for slide in slides for region in slide.regions)
+    return Evaluation(keep_annotated(measures), tuple(confusions), regions, refused)
+
+
+def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool) -> Evaluation:
     finished = FinishedSlide(run, describe_slide(run, row), references.names.ontology.targets)
     reference = references.read(finished.slide, finished.finest_mpp)
-    measures: list[Measures] = []
-    confusions: list[Confusion] = []
-    for part in finished.parts:
-        measured = evaluate_slide(row.id, part.prediction, reference)
-        measures += _join_measures(measured, finished, reference, part.image if hd95 else None)
-        confusions += [measured.confusion] if measured.confusion else []
-    return measures, confusions
+    groups = [evaluate_slide(row.id, part.prediction, reference) for part in finished.parts]
+    measures = [
+        measures
+        for part, group in zip(finished.parts, groups, strict=True)
+        for measures in _join_measures(group, finished, reference, part.image if hd95 else None)
+    ]
+    confusions = tuple(group.confusion for group in groups if group.confusion)
+    return Evaluation(tuple(measures), confusions, tuple(region for group in groups for region in group.regions))
 
 
 def _refuse_nothing_left(refused: Mapping[str, str], slides: int) -> None:

@@ -110,6 +110,9 @@ def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
         names = ["none", *confusion["targets"]]
         note = Html("<p>Share of the pixels of each reference target (row) that were taken for each target.</p>")
         yield make_section("Confusion within a group", note, draw_matrix(names, confusion["pixels"]))
+    if evaluation["regions"]:
+        note = Html("<p>Of what was found inside labels drawn around many things: the share that is their target.</p>")
+        yield make_section("Inside coarse labels", note, _tabulate_regions(evaluation["regions"]))
     if evaluation["refused"]:
         columns = [Column("slide"), Column("message")]
         yield make_section(
@@ -144,6 +147,15 @@ def _tabulate_objects(targets: Sequence[Numbers]) -> Html:
         counts = (objects["predicted_objects"], objects["reference_objects"], _show(objects["count_error"]))
         rows.append((entry["target"], *counts, *(_show(objects[name]) for name in measures.values())))
     return make_table([Column("target"), *(Column(name, True) for name in names)], rows)
+
+
+def _tabulate_regions(regions: Sequence[Numbers]) -> Html:
+    columns = [Column("slide"), Column("target"), Column("agreement", True), Column("share of the area", True)]
+    rows = [
+        (entry["slide"] or "all", entry["target"], _show(entry["agreement"]), _show(entry["coverage"]))
+        for entry in regions
+    ]
+    return make_table(columns, rows)
 
 
 def _tabulate_failures(facts: _Facts) -> Html:
