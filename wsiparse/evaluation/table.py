@@ -63,7 +63,7 @@ def make_tables(evaluation: Evaluation) -> list[Table]:
     """The cohort at a glance, one row a target: pixels, how sure they are, and objects where there are any."""
     cohort = evaluation.cohort
     objects = [(part.target, part.pooled.objects) for part in cohort if part.pooled.objects]
-    tables = [_tabulate_scores(cohort), _tabulate_certainty(cohort)] if cohort else []
+    tables = [_tabulate_scores(cohort), _tabulate_certainty(cohort)] if cohort or not evaluation.regions else []
     tables += [_tabulate_objects(objects)] if objects else []
     return [*tables, *([_tabulate_regions(evaluation.regions)] if evaluation.regions else [])]
 
