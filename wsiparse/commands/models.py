@@ -33,6 +33,7 @@ def _add_models(commands: Any) -> None:
     models.set_defaults(command=_models)
     parts = models.add_subparsers(metavar="COMMAND", title="commands; none lists the models")
     _add_convert(parts)
+    _add_calibrate(parts)
 
 
 def _add_convert(parts: Any) -> None:
@@ -49,6 +50,30 @@ def _convert(options: argparse.Namespace) -> int:
     for name, count in made.left.items():
         console.print(f"left out, as no text prompt reaches it: {name}{'*' if count > 1 else ''} ({count})")
     console.print(f"written: {options.target}, {made.kept} tensors, SHA-256 {made.digest}")
+    return OK
+
+
+def _add_calibrate(parts: Any) -> None:
+    calibrate = parts.add_parser("calibrate", help="fits for the test of validity, from a run and its references")
+    calibrate.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    calibrate.add_argument("-o", "--output", required=True, type=Path, help="JSON file to write, for --validity")
+    calibrate.add_argument("--reference", type=Path, help="folder or manifest of references; else the run's manifest")
+    calibrate.add_argument("--mapping", type=Path, help="TOML or JSON file: a laboratory's class names to targets")
+    calibrate.set_defaults(command=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from wsiparse.runs.calibrate import calibrate_run
+    from wsiparse.runs.references import ReferenceSource
+    from wsiparse.runs.run import open_run
+
+    source = ReferenceSource(options.reference, options.mapping)
+    made = calibrate_run(open_run(options.run), options.output, source)
+    for name, count in made.samples.items():
+        console.print(f"{name}: fitted to {count} tiles")
+    for message in made.refused.values():
+        console.print(f"left out: {message}")
+    console.print(f"written: {options.output}")
     return OK
 
 

@@ -1,0 +1,115 @@
+"""Fits for the test of validity, from the tiles of a run in which pathologists say that a target is there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import InputError
+from wsiparse.evaluation.references import Reference
+from wsiparse.geometry import Region
+from wsiparse.maps.canvas import Canvas, list_canvases, read_region, written_blocks
+from wsiparse.maps.evidence import weigh_block
+from wsiparse.maps.validity import INSIDE, BetaFit, average_masks, fit_features, write_fits
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
+from wsiparse.runs.run import Run
+from wsiparse.slides.open import make_reader
+from wsiparse.slides.slide import Reader
+from wsiparse.tiles.plan import Block, plan_tiles
+from wsiparse.tiles.reading import read_block
+
+PRESENT_SHARE = 0.01
+"""A target is in a tile where the reference gives it at least this share of the core."""
+
+Statistics = NDArray[np.float64]
+"""Means inside masks [N, features]."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What came of a calibration."""
+
+    samples: Mapping[str, int]
+    """Tiles from which each target's fits were made."""
+    refused: Mapping[str, str]
+    """Targets without fits, and why."""
+
+
+def calibrate_run(run: Run, path: Path, source: ReferenceSource) -> Calibration:
+    """Fit every target that the references of a run show, and write the fits to `path`.
+
+    Nothing is predicted again: pixels are read where a reference and a mask are, with the run's own maps. Raises
+    InputError where no target has enough tiles.
+    """
+    statistics = _collect_run(run, find_run_references(run, source))
+    fits: dict[str, tuple[BetaFit, ...]] = {}
+    refused: dict[str, str] = {}
+    for name, found in statistics.items():
+        try:
+            fits[name] = fit_features(name, found)
+        except InputError as error:
+            refused[name] = str(error)
+    if not fits:
+        reasons = "; ".join(refused.values()) or "no tile in which a reference and a mask show the same target"
+        raise InputError(f"{run.path}: {reasons}")
+    samples = {name: len(statistics[name]) for name in fits}
+    write_fits(path, fits, samples)
+    return Calibration(samples, refused)
+
+
+def _collect_run(run: Run, references: References) -> dict[str, Statistics]:
+    found = defaultdict(list)
+    for row in list_finished(run):
+        if row.id in references.files:
+            for name, statistics in _collect_slide(run, row, references):
+                found[name].append(statistics)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _collect_slide(run: Run, row: ManifestRow, references: References) -> Iterator[tuple[str, Statistics]]:
+    canvases = list_canvases(run.folder(row.id) / "parse.zarr")
+    if not canvases:
+        return
+    slide = describe_slide(run, row)
+    reference = references.read(slide, min(canvas.grid.mpp for canvas in canvases))
+    with closing(make_reader(slide)) as reader:
+        for canvas in canvases:
+            done = written_blocks(canvas)
+            for block in plan_tiles(slide, canvas.tiling).blocks:
+                if (block.row, block.column) in done:
+                    yield from _collect_block(reader, canvas, block, reference)
+
+
+def _collect_block(
+    reader: Reader, canvas: Canvas, block: Block, reference: Reference
+) -> Iterator[tuple[str, Statistics]]:
+    """Statistics of the tiles of a block that show a target, by its name."""
+    values, tiling = read_region(canvas, block.region), canvas.tiling
+    shown = _draw_targets(canvas, block, reference)
+    channels = [n for n in shown if (values[n] >= INSIDE).any()]
+    if not channels:
+        return
+    evidence = weigh_block(values, channels, read_block(reader, tiling, block), tiling)
+    for k, n in enumerate(channels):
+        shares = np.array([_share_of(shown[n], core, block.region) for core in block.cores])
+        chosen = (shares >= PRESENT_SHARE) & (evidence.sums[:, k, 0] > 0)
+        yield canvas.targets[n].name, average_masks(evidence.sums[chosen, k])
+
+
+def _draw_targets(canvas: Canvas, block: Block, reference: Reference) -> dict[int, NDArray[np.bool_]]:
+    """Where the reference shows the target of each channel [h, w]; channels of which it shows none are left out."""
+    compared = ~reference.draw_ignored(block.region, canvas.grid)
+    names = {n: target.name for n, target in enumerate(canvas.targets) if reference.covers(target.name)}
+    drawn = {n: reference.draw(name, block.region, canvas.grid) & compared for n, name in names.items()}
+    return {n: mask for n, mask in drawn.items() if mask.any()}
+
+
+def _share_of(mask: NDArray[np.bool_], core: Region, region: Region) -> float:
+    return float(mask[core.intersect(region).shift(-region.x, -region.y).slices].mean())
