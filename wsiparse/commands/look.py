@@ -32,6 +32,8 @@ def _plan(options: argparse.Namespace) -> int:
     from wsiparse.views.tables import show_plans
 
     order, _ = take_order(SerialEngine(), read_settings(options), options.output)
+    for match in order.guesses:
+        console.print(str(match))
     show_plans(console, order, list_slides(options.slides))
     return OK
 

@@ -19,32 +19,34 @@ from wsiparse.models.execution import EAGER, Execution
 from wsiparse.models.mask_decoder import PromptEmbeddings
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.meta_objects import load_meta_objects
-from wsiparse.models.model import Probabilities
+from wsiparse.models.model import Probabilities, TextVectors
 from wsiparse.models.network import PUBLISHED, STRIDE, Network, Sizes, build_biomedparse
 from wsiparse.models.pixels import resize_pixels
-from wsiparse.ontology import Target
+from wsiparse.ontology import Target, load_ontology
 
 SIDE = 1024
 """Pixels on each side of the image that the network saw in training."""
-CELL_FIELD_UM = 64.0
-"""Width of tissue the network saw in training on cells: PanNuke, 256 pixels of 0.25 µm."""
-GLAND_FIELD_UM = 480.0
-"""Width of tissue the network saw in training on glands: GlaS, 775 pixels of 0.62 µm, padded to a square."""
-CELLS = ("connective tissue cells", "inflammatory cells", "neoplastic cells", "epithelial cells")
-GLANDS = "glandular structure"
+TARGETS = (
+    "connective tissue cells",
+    "inflammatory cells",
+    "neoplastic cells",
+    "epithelial cells",
+    "glandular structure",
+)
+"""What the published code looks for in pathology, and glands; configs/ontology/pathology.toml says at which scale."""
 IMAGE_BYTES = 1_000_000_000
 """Peak of the forward pass of one image in float32; 0.8 GB were measured on CPU (benchmarks/prompts.py)."""
 PROMPT_BYTES = 20_000_000
 """Masks of all queries at 1/8 of 1024 and what attention makes of them."""
-COLORS = ((0, 114, 178), (240, 228, 66), (213, 94, 0), (0, 158, 115))
+LEAST_SIMILARITY = 0.95
 
 
 class BiomedParse:
     """Answers prompts about tiles of any side, which are resized to 1024 pixels as the official call does.
 
     Each prompt is asked by itself: prompts in one official call attend to one another and change each other's masks.
-    The working scale decides what the network sees of a slide: `tile` pixels of a target's mpp are its field of view.
-    Masks come out at a quarter of 1024, so that a tile of 256 pixels holds all there is to know.
+    A target's field of view decides what the network sees of a slide. Masks come out at a quarter of 1024, so that a
+    tile of 256 pixels, which is its own, holds all there is to know.
     """
 
     def __init__(self, network: Network, weights: Path, execution: Execution, tile: int = 256) -> None:
@@ -63,22 +65,39 @@ class BiomedParse:
         self._call = execution.choose_caller()
         self._embed = functools.cache(self._network.embed_texts)
 
-    @property
+    @functools.cached_property
     def targets(self) -> tuple[Target, ...]:
-        """Cells and colon glands, each at the scale that gives a tile the field of view of the training images."""
-        scale = CELL_FIELD_UM / self.tile
-        cells = (
-            Target(name, name, "cell", color, scale, instances=True) for name, color in zip(CELLS, COLORS, strict=True)
-        )
-        prompt = f"{GLANDS} in colon pathology"
-        return *cells, Target(GLANDS, prompt, "gland", (0, 160, 120), GLAND_FIELD_UM / self.tile)
+        """Cells and colon glands, each with the scale and the field of view of the training images."""
+        ontology = load_ontology("pathology")
+        return tuple(ontology.find(name) for name in TARGETS)
+
+    @property
+    def stride(self) -> int:
+        """Any side would do; multiples of this one halve evenly into shards and pyramids."""
+        return STRIDE
 
     @property
     def tile_bytes(self) -> int:
         """Memory one tile needs at the peak of its forward pass, weights and prompts for all targets included."""
-        weights = sum(tensor.nbytes for tensor in self._network.state_dict().values())
-        prompts = len(self.targets) * (PROMPT_BYTES + 4 * self.tile**2)
+        weights: int = sum(tensor.nbytes for tensor in self._network.state_dict().values())
+        prompts = len(self.targets) * PROMPT_BYTES + self.pixel_bytes * self.tile**2
         return weights + IMAGE_BYTES * self._side**2 // SIDE**2 + prompts
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Memory of a tile's pixel: its maps alone, as the network sees every tile at one size."""
+        return 4 * len(self.targets)
+
+    @property
+    def least_similarity(self) -> float:
+        """A cautious guess: the published weights, by which it could be measured, were not at hand."""
+        return LEAST_SIMILARITY
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> TextVectors:
+        """Unit vectors [N, C] of texts: the sentence embeddings that choose among the queries."""
+        unit: TextVectors = functional.normalize(self._embed(tuple(texts)).sentences, dim=-1).cpu().numpy()
+        return unit
 
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
         """Probabilities uint8 [N, K, tile, tile] of tiles [N, tile, tile, 3], K in the order of `targets`.
@@ -134,7 +153,8 @@ class BiomedParse:
         return self._classify(self._see(pixels, prompts)[0])
 
     def _classify(self, queries: Tensor) -> Tensor:
-        return self._network.mask_decoder.classify(queries.float(), self._meta_objects).softmax(-1)
+        types: Tensor = self._network.mask_decoder.classify(queries.float(), self._meta_objects).softmax(-1)
+        return types
 
     @functools.cached_property
     def _meta_objects(self) -> Tensor:

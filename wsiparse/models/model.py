@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from wsiparse.ontology import Target
 
 Probabilities = NDArray[np.uint8]
 """Probabilities p as round(255 p): quantised by the model on its own device, so that a quarter of the bytes travel."""
+TextVectors = NDArray[np.float32]
+"""Unit vectors [N, D] of texts; the cosine of two says how near the texts are."""
 
 
 class Model(Protocol):
@@ -42,3 +44,15 @@ class Model(Protocol):
 
         A tile's result does not depend on the tiles it is batched with.
         """
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """What a model has besides that can tell how near two wordings are."""
+
+    @property
+    def least_similarity(self) -> float:
+        """Cosine from which a text may be taken for the target with the nearest wording."""
+
+    def embed_texts(self, texts: Sequence[str]) -> TextVectors:
+        """Vectors of texts."""

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 
 from wsiparse.errors import ModelError
 from wsiparse.models.execution import EAGER, Execution, ModelOptions
 from wsiparse.models.memory import fit_batch
-from wsiparse.models.model import Probabilities
+from wsiparse.models.model import Probabilities, TextVectors
 from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts, place_network
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, parse_target
@@ -30,6 +31,7 @@ FORMAT = "wsiparse-open"
 BYTES_PER_PIXEL = 260
 """Peak of the forward pass for one pixel of a tile of 512, measured on CPU in float32, and a tenth more."""
 BYTES_PER_PROMPT_PIXEL = 9
+LEAST_SIMILARITY = 0.98
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,29 @@ class OpenModel:
     @property
     def tile_bytes(self) -> int:
         """Memory one tile needs at the peak of its forward pass, for as many prompts as the model has targets."""
-        return self.tile**2 * (BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets))
+        return self.tile**2 * self.pixel_bytes
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Memory that each pixel of a tile takes."""
+        return BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets)
+
+    @property
+    def stride(self) -> int:
+        """Sides of tiles are multiples of it."""
+        return self.header.sizes.stride
+
+    @property
+    def least_similarity(self) -> float:
+        """What `python -m benchmarks.free_text` leaves no unrelated word above."""
+        return LEAST_SIMILARITY
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> TextVectors:
+        """Unit vectors [N, E] of texts: the prompt embeddings that pixels are held against."""
+        prompts = torch.stack([self._embed_text(text)[:-1] for text in texts])
+        unit: TextVectors = functional.normalize(prompts.float(), dim=-1).cpu().numpy()
+        return unit
 
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
         """Probabilities uint8 [N, K, H, W] of tiles [N, H, W, 3]; H and W are multiples of the network's stride.

@@ -27,6 +27,7 @@ from distributed.comm.core import CommClosedError
 from wsiparse.errors import InputError
 from wsiparse.models.devices import count_accelerators
 from wsiparse.models.load import ModelSpec
+from wsiparse.models.model import TextVectors
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.finish import finish_slide
 from wsiparse.runs.manifest import ManifestRow
@@ -35,6 +36,7 @@ from wsiparse.runs.pipeline import (
     Listener,
     ModelFacts,
     describe_model,
+    embed_texts,
     load_block,
     predict_block,
     record_failure,
@@ -172,6 +174,13 @@ class ClusterEngine:
         with _notice_loss():
             facts: ModelFacts = self.client.submit(describe_model, spec, resources={"GPU": 1}, pure=False).result()
         return facts
+
+    def embed_texts(self, spec: ModelSpec, texts: Sequence[str]) -> TextVectors:
+        """What the model makes of texts, asked of a worker that holds it."""
+        with _notice_loss():
+            future = self.client.submit(embed_texts, spec, list(texts), resources={"GPU": 1}, pure=False)
+            vectors: TextVectors = future.result()
+        return vectors
 
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""

@@ -23,9 +23,14 @@ class RunConfig(BaseModel):
     targets: tuple[str, ...] = ()
     """Names of targets to parse; empty parses everything the model knows."""
     prompts: tuple[str, ...] = ()
-    """Text prompts, each resolved to a target."""
+    """Text prompts, each taken for a target: by name, synonym or prompt, else by what the model thinks nearest."""
+    least_similarity: float | None = Field(default=None, gt=0, le=1)
+    """Score from which a free text is taken for the nearest target; None takes the model's."""
+    site: str | None = None
+    """Tissue that prompts name where they have a place for it, such as `breast`; targets that do not occur there are
+    left out. A manifest's column `site` stands above it."""
     ontology: str | None = None
-    """TOML file of targets; the model's own list where none is given."""
+    """TOML file of targets, or the name of one that ships; the model's own list where none is given."""
     overlap: int | None = Field(default=None, ge=0)
     """Shared width of neighbouring tiles, in pixels; half of it is the margin that is not trusted. None takes a quarter
     of the model's tile, at most 128."""
@@ -80,7 +85,7 @@ class RunConfig(BaseModel):
         """The settings that decide what comes out; a run is only continued under the same."""
         model = {"precision", "input_side", "skip_absent"}
         judgement = {"recognition", "win_share", "refuse_below", "drop_refused"}
-        return self.model_dump(include={"overlap", "tissue", "simplify"} | model | judgement)
+        return self.model_dump(include={"overlap", "tissue", "simplify", "site"} | model | judgement)
 
     @property
     def model_options(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Target
-from wsiparse.runs.passes import group_passes
 from wsiparse.runs.run import Run, State
 from wsiparse.slides.levels import cut_region
 from wsiparse.slides.slide import Slide
@@ -72,10 +71,10 @@ class FinishedSlide:
 
 def _predict_nothing(slide: Slide, targets: tuple[Target, ...]) -> Iterator[Prediction]:
     """A slide on which no tissue was found says that none of its targets is there, and is scored for it."""
-    for part in group_passes(targets):
-        grid = choose_grid(slide, part.mpp)
-        for group in part.groups.values():
-            yield Prediction(grid, group, _blank_regions(grid), _Blank(len(group)))
+    for mpp, group in dict.fromkeys((target.mpp, target.group) for target in targets):
+        grid = choose_grid(slide, mpp)
+        members = tuple(target for target in targets if (target.mpp, target.group) == (mpp, group))
+        yield Prediction(grid, members, _blank_regions(grid), _Blank(len(members)))
 
 
 @dataclass(frozen=True)

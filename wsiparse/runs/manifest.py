@@ -17,7 +17,7 @@ from wsiparse.files import write_whole
 from wsiparse.slides.formats import SLIDE_SUFFIXES, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
-COLUMNS = ("id", "slide", "mpp", "reference", "targets")
+COLUMNS = ("id", "slide", "mpp", "reference", "targets", "site")
 
 
 class ManifestRow(BaseModel):
@@ -35,6 +35,8 @@ class ManifestRow(BaseModel):
     """Path of the pathologist's labels."""
     targets: tuple[str, ...] = ()
     """Targets of this slide alone; empty takes the run's."""
+    site: str | None = None
+    """Tissue that the prompts name; None takes the run's."""
     extra: dict[str, str] = {}
     """Any other columns, kept as they are."""
 
@@ -90,7 +92,7 @@ def _hashed_id(row: ManifestRow) -> str:
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
-    """Read a CSV with a `slide` column and, as wanted, id, mpp, reference, targets (by ';') and any others."""
+    """Read a CSV with a `slide` column and, as wanted, id, mpp, reference, targets (by ';'), site and any others."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -134,5 +136,5 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, *extra])
         for row in rows:
-            known = [row.id, row.slide, row.mpp or "", row.reference or "", ";".join(row.targets)]
+            known = [row.id, row.slide, row.mpp or "", row.reference or "", ";".join(row.targets), row.site or ""]
             writer.writerow([*known, *(row.extra.get(key, "") for key in extra)])

@@ -8,19 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from wsiparse.errors import TargetError
 from wsiparse.models.execution import ModelOptions
 from wsiparse.models.load import ModelSpec
+from wsiparse.models.model import TextVectors
 from wsiparse.ontology import Ontology, load_ontology
 from wsiparse.runs.cluster import open_cluster
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.lock import hold_lock
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.passes import choose_targets
 from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
 from wsiparse.runs.provenance import record_run
 from wsiparse.runs.rules import make_rules
 from wsiparse.runs.run import CONTINUE, Run, Start, start_run
 from wsiparse.runs.summary import write_summary
+from wsiparse.runs.targets import Similarity, choose_targets, match_text, refuse_site
 from wsiparse.runs.work import Order
 
 
@@ -29,6 +31,9 @@ class Engine(Protocol):
 
     def describe(self, spec: ModelSpec) -> ModelFacts:
         """The model's facts."""
+
+    def embed_texts(self, spec: ModelSpec, texts: Sequence[str]) -> TextVectors:
+        """What the model makes of texts."""
 
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse the slides; what fails is recorded in its folder."""
@@ -55,6 +60,8 @@ def parse_run(
     with open_engine(config) as engine:
         order, facts = take_order(engine, config, output)
         rows = [_resolve_targets(row, order) for row in rows]
+        for match in order.guesses:
+            listen("matched", str(match), None)
         with hold_lock(output, start.shard):
             run = start_run(output, record_run(order, facts, rows), rows, start)
             left = start.choose(run, rows)
@@ -71,15 +78,34 @@ def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, 
     spec = ModelSpec(config.model, config.device, config.batch, weights=config.weights or "", options=options)
     facts = engine.describe(spec)
     ontology = load_ontology(config.ontology) if config.ontology else Ontology(facts.targets)
-    targets = choose_targets(ontology, config.targets, config.prompts)
+    similarity = _judge_texts(engine, spec, config, facts)
+    matches = tuple(match_text(ontology, text, similarity) for text in (*config.targets, *config.prompts))
+    targets = choose_targets(ontology, matches)
+    refuse_site(targets, matches, config.site)
     pinned = replace(spec, digest=facts.digest)
     rules = make_rules(config, facts.name, targets)
-    return Order(config, pinned, facts.tile, facts.tile_bytes, targets, str(output), rules), facts
+    return Order(config, pinned, facts.tiles, targets, matches, str(output), rules), facts
+
+
+def _judge_texts(engine: Engine, spec: ModelSpec, config: RunConfig, facts: ModelFacts) -> Similarity | None:
+    if facts.least_similarity is None:
+        return None
+    least = facts.least_similarity if config.least_similarity is None else config.least_similarity
+    return Similarity(least, lambda texts: engine.embed_texts(spec, texts))
 
 
 def _resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:
-    """A row whose own targets go by their names, whatever the manifest called them."""
-    if not row.targets:
-        return row
-    chosen = choose_targets(Ontology(order.targets), row.targets, ())
-    return row.model_copy(update={"targets": tuple(target.name for target in chosen)})
+    """A row whose own targets go by their names, whatever the manifest called them.
+
+    Raises TargetError for a site that is not known, or at which none of its targets is looked for.
+    """
+    known = Ontology(order.targets)
+    names = tuple(dict.fromkeys(known.find(text).name for text in row.targets))
+    row = row.model_copy(update={"targets": names})
+    try:
+        targets = order.targets_of(row)
+    except TargetError as error:
+        raise TargetError(f"slide {row.id}: {error}") from error
+    if not targets:
+        raise TargetError(f"slide {row.id}: none of its targets is looked for at site {row.site!r}; name others")
+    return row

@@ -1,44 +1,55 @@
-"""Which targets a run asks for, and the passes over a slide that this takes."""
+"""The passes over a slide that the targets of a run take."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wsiparse.errors import InputError
-from wsiparse.ontology import Ontology, Target, list_groups
+from wsiparse.errors import ModelError
+from wsiparse.models.tile_sizes import TileSizes
+from wsiparse.ontology import Target
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Targets that share a working scale: one plan, one canvas."""
+    """Targets that share a working scale and a tile: one plan, one canvas."""
 
+    name: str
+    """Also of its folder in parse.zarr: `0.5um`, or `0.5um-256px` where another pass has the same mpp."""
     mpp: float
+    tile: int
+    """Side of the tile in pixels of that mpp."""
     targets: tuple[Target, ...]
 
-    @property
-    def name(self) -> str:
-        """Name of the pass and of its folder in parse.zarr: `0.5um`."""
-        return f"{self.mpp:g}um"
 
-    @property
-    def groups(self) -> dict[str, tuple[Target, ...]]:
-        """Exclusive groups, in the order in which their first target stands."""
-        return {name: tuple(t for t in self.targets if t.group == name) for name in list_groups(self.targets)}
+def group_passes(targets: Sequence[Target], tiles: TileSizes) -> tuple[Pass, ...]:
+    """One pass for each working mpp and tile, coarsest first, so that a person sees the overview early.
 
-
-def choose_targets(ontology: Ontology, names: Sequence[str], prompts: Sequence[str]) -> tuple[Target, ...]:
-    """The targets that names and prompts ask for, once each and in the ontology's order; all where nothing is asked.
-
-    Raises TargetError with the nearest names for one that nobody knows.
+    A target's tile is what shows its field of view, as near as the model can take it, or the model's own. Raises
+    ModelError for a field that no tile of the model comes near.
     """
-    if not ontology.targets:
-        raise InputError("the ontology has no target; expected at least one [[target]] table")
-    wanted = {ontology.find(text).name for text in (*names, *prompts)}
-    return tuple(target for target in ontology.targets if not wanted or target.name in wanted)
+    places = {target.name: (target.mpp, _choose_tile(target, tiles)) for target in targets}
+    kinds = sorted(set(places.values()), reverse=True)
+    times = Counter(mpp for mpp, _ in kinds)
+    return tuple(
+        Pass(_name_pass(mpp, tile, times[mpp]), mpp, tile, tuple(t for t in targets if places[t.name] == (mpp, tile)))
+        for mpp, tile in kinds
+    )
 
 
-def group_passes(targets: Sequence[Target]) -> tuple[Pass, ...]:
-    """One pass for each working mpp, coarsest first, so that a person sees the overview early."""
-    scales = sorted({target.mpp for target in targets}, reverse=True)
-    return tuple(Pass(mpp, tuple(t for t in targets if t.mpp == mpp)) for mpp in scales)
+def _name_pass(mpp: float, tile: int, times: int) -> str:
+    return f"{mpp:g}um" if times == 1 else f"{mpp:g}um-{tile}px"
+
+
+def _choose_tile(target: Target, tiles: TileSizes) -> int:
+    if not target.field_um:
+        return tiles.own
+    pixels = target.field_um / target.mpp
+    if side := tiles.fit(pixels):
+        return side
+    taken = f"multiples of {tiles.stride}" if tiles.stride else str(tiles.own)
+    raise ModelError(
+        f"target {target.name!r}: {target.field_um:g} µm at {target.mpp:g} µm per pixel are tiles of {pixels:.0f} "
+        f"pixels, and the model takes {taken}; change field_um or mpp"
+    )

@@ -22,6 +22,8 @@ from wsiparse.maps.canvas import write_block
 from wsiparse.maps.evidence import weigh_block, write_evidence
 from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.model import TextModel, TextVectors
+from wsiparse.models.tile_sizes import TileSizes, measure_tiles
 from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.finish import finish_slide
@@ -61,7 +63,10 @@ class BlockRecord:
 
 
 Listener = Callable[[str, str, BlockRecord | None], None]
-"""Told of events: name (`started`, `block`, `done`, `failed`), slide id, and a block's record."""
+"""Told of events: name (`started`, `block`, `done`, `failed`), slide id, and a block's record.
+
+Before all slides, `matched` says what a free text was taken for, in the place of the id.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,9 @@ class ModelFacts:
     name: str
     digest: str
     targets: tuple[Target, ...]
-    tile: int
-    tile_bytes: int
+    tiles: TileSizes
+    least_similarity: float | None
+    """Cosine from which it takes a text for a target; None where it cannot tell wordings apart."""
     accelerators: tuple[str, ...]
     """Of the machine that described it."""
 
@@ -80,9 +86,15 @@ class ModelFacts:
 def describe_model(spec: ModelSpec) -> ModelFacts:
     """Load a model where this is called and say what it is."""
     model = load_model(spec)
-    return ModelFacts(
-        model.name, model.digest, tuple(model.targets), model.tile, model.tile_bytes, tuple(name_accelerators())
-    )
+    tiles, least = measure_tiles(model), model.least_similarity if isinstance(model, TextModel) else None
+    return ModelFacts(model.name, model.digest, tuple(model.targets), tiles, least, tuple(name_accelerators()))
+
+
+def embed_texts(spec: ModelSpec, texts: Sequence[str]) -> TextVectors:
+    """Vectors of texts, by a model that can tell wordings apart."""
+    model = load_model(spec)
+    assert isinstance(model, TextModel)
+    return model.embed_texts(texts)
 
 
 @retry_passing
@@ -141,6 +153,10 @@ class SerialEngine:
     def describe(self, spec: ModelSpec) -> ModelFacts:
         """The model, loaded here."""
         return describe_model(spec)
+
+    def embed_texts(self, spec: ModelSpec, texts: Sequence[str]) -> TextVectors:
+        """What the model makes of texts."""
+        return embed_texts(spec, texts)
 
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse slides one after another; one that fails is recorded and the next one follows."""

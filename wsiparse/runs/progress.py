@@ -39,5 +39,8 @@ class _Bars:
     def listen(self, event: str, slide: str, record: BlockRecord | None) -> None:
         self.tiles += record.tiles if record else 0
         rate = self.tiles / (time.perf_counter() - self.start)
+        if event == "matched":
+            self.progress.console.print(slide, highlight=False)
+            return
         finished = int(event in {"done", "failed"})
         self.progress.update(self.task, advance=finished, note=f"{slide}: {self.tiles} tiles, {rate:.1f} a second")

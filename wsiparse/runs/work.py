@@ -8,13 +8,15 @@ from pathlib import Path
 
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
 from wsiparse.models.load import ModelSpec
-from wsiparse.ontology import Target
+from wsiparse.models.tile_sizes import TileSizes
+from wsiparse.ontology import Target, take_site
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, group_passes
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.rules import Rules
+from wsiparse.runs.targets import Match
 from wsiparse.slides.open import describe, make_reader
 from wsiparse.slides.slide import Slide
 from wsiparse.slides.thumbnail import read_thumbnail
@@ -38,26 +40,37 @@ class Order:
 
     config: RunConfig
     model: ModelSpec
-    tile: int
-    tile_bytes: int
-    """Memory of one tile's forward pass, as the model states it."""
+    tiles: TileSizes
+    """Sides and memory of the tiles that the model takes."""
     targets: tuple[Target, ...]
+    """As the ontology has them, their prompts not yet told for a site unless a person's prompt named one."""
+    matches: tuple[Match, ...]
+    """What the texts that asked for them were taken for; none where nothing was asked."""
     output: str
     rules: Rules
 
-    @property
-    def overlap(self) -> int:
+    def choose_overlap(self, tile: int) -> int:
         """Shared width of neighbouring tiles; benchmarks/seams.py shows why more than 128 pixels gain little."""
         given = self.config.overlap
-        return min(self.tile // 8 * 2, MOST_OVERLAP) if given is None else given
+        return min(tile // 8 * 2, MOST_OVERLAP) if given is None else given
 
     def folder(self, row: ManifestRow) -> Path:
         """Where a slide's results go."""
         return Path(self.output, row.id)
 
+    @property
+    def guesses(self) -> tuple[Match, ...]:
+        """Matches of texts that are no name, synonym or prompt."""
+        return tuple(match for match in self.matches if not match.is_exact)
+
+    def passes_of(self, row: ManifestRow) -> tuple[Pass, ...]:
+        """The passes over a slide."""
+        return group_passes(self.targets_of(row), self.tiles)
+
     def targets_of(self, row: ManifestRow) -> tuple[Target, ...]:
-        """The run's targets, or those among them that the slide's row names."""
-        return tuple(target for target in self.targets if not row.targets or target.name in row.targets)
+        """The run's targets, or those among them that the slide's row names, as they are asked for at its site."""
+        occurring = take_site(self.targets, row.site or self.config.site)
+        return tuple(target for target in occurring if not row.targets or target.name in row.targets)
 
 
 @dataclass(frozen=True)
@@ -133,19 +146,19 @@ def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
     slide = describe(row.slide, id=row.id, mpp=row.mpp or order.config.mpp)
     reader = make_reader(slide)
     tissue = find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP)) if order.config.tissue else None
-    passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in group_passes(order.targets_of(row)))
+    passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in order.passes_of(row))
     reader.close()
     return SlidePlan(slide, tissue, passes)
 
 
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
-    tiling = Tiling(choose_grid(slide, part.mpp), order.tile, order.overlap, order.config.block_tiles)
+    tiling = Tiling(choose_grid(slide, part.mpp), part.tile, order.choose_overlap(part.tile), order.config.block_tiles)
     return plan_tiles(slide, tiling, tissue)
 
 
 def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
     """What a pass will take of memory and disk."""
-    return project_budget(plan, len(part.targets), order.tile_bytes, order.config.window)
+    return project_budget(plan, len(part.targets), order.tiles.count_bytes(part.tile), order.config.window)
 
 
 @retry_passing

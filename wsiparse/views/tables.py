@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from wsiparse.geometry import Region
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.passes import Pass
 from wsiparse.runs.run import Run, State
 from wsiparse.runs.work import THUMBNAIL_MPP, Order, plan_slide, project_pass
 from wsiparse.slides.open import open_slide
@@ -57,32 +59,31 @@ def _add_slide(table: Table, run: Run, slide_id: str, state: State) -> None:
 
 def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> None:
     """Tiles, blocks, memory, disk and time of every pass over every slide, as projected."""
-    seconds = _time_tile(order)
-    table = make_table(
-        "slide", "pass", "targets ", "canvas", "tissue mm² ", "tiles ", "blocks ", "memory ", "disk ≤ ", "model time "
-    )
+    columns = ("slide", "pass", "targets ", "canvas", "tile", "tissue mm² ", "tiles ", "blocks ", "memory ", "disk ≤ ")
+    table = make_table(*columns, "model time ")
+    time_tile = functools.cache(functools.partial(_time_tile, order))
     for row in rows:
         for part, plan in plan_slide(order, row).passes:
             budget, grid = project_pass(order, part, plan), plan.tiling.grid
             size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
+            tile = f"{part.tile} px, {part.tile * grid.mpp:.0f} µm"
             counts = (f"{budget.tissue_mm2:.1f}", str(budget.tiles), str(budget.blocks))
             needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
-            table.add_row(
-                row.id, part.name, str(len(part.targets)), size, *counts, *needs, f"{budget.tiles * seconds:.0f} s"
-            )
+            seconds = f"{budget.tiles * time_tile(part):.0f} s"
+            table.add_row(row.id, part.name, str(len(part.targets)), size, tile, *counts, *needs, seconds)
     console.print(table)
     console.print(
         "memory is for each worker; disk is before compression; model time is for one accelerator, from one tile"
     )
 
 
-def _time_tile(order: Order) -> float:
-    """Seconds of one tile's forward pass, measured here and now."""
+def _time_tile(order: Order, part: Pass) -> float:
+    """Seconds of the forward pass of one of a pass's tiles, measured here and now."""
     model = load_model(order.model)
-    tile = np.full((1, order.tile, order.tile, 3), 200, np.uint8)
-    model.predict(tile, order.targets)
+    tile = np.full((1, part.tile, part.tile, 3), 200, np.uint8)
+    model.predict(tile, part.targets)
     start = time.perf_counter()
-    model.predict(tile, order.targets)
+    model.predict(tile, part.targets)
     return time.perf_counter() - start
 
 

@@ -1,0 +1,97 @@
+"""Which targets a run asks for: what people write, taken for targets of the ontology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from wsiparse.errors import InputError, TargetError
+from wsiparse.models.model import TextVectors
+from wsiparse.ontology import SITE, Ontology, Target, take_site
+
+NEAREST = 3
+"""How many targets a refusal names."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How a model tells how near two wordings are."""
+
+    least: float
+    """Cosine from which a text is taken for the nearest target."""
+    embed: Callable[[Sequence[str]], TextVectors]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The target that a text was taken for."""
+
+    text: str
+    target: Target
+    score: float
+    """1 for a name, synonym or prompt, else the cosine of the text with the target's nearest wording."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing was guessed."""
+        return self.score >= 1
+
+    def __str__(self) -> str:
+        return f"{self.text!r} → {self.target.name} ({self.score:.2f})"
+
+
+def match_text(ontology: Ontology, text: str, similarity: Similarity | None) -> Match:
+    """The target of a text: by name, synonym or prompt, else by the nearest wording where the model can tell.
+
+    Raises TargetError with the nearest targets and their scores where none is near enough.
+    """
+    found = ontology.look_up(text)
+    if found or similarity is None:
+        return Match(text, found or ontology.find(text), 1.0)
+    ranked = rank_targets(ontology, text, similarity)
+    if ranked[0].score < similarity.least:
+        near = ", ".join(f"{match.target.name} ({match.score:.2f})" for match in ranked[:NEAREST])
+        raise TargetError(
+            f"unknown target {text!r}; nearest: {near}; expected a name or a synonym, or a text with a score of "
+            f"{similarity.least:.2f}; see `wsiparse targets`"
+        )
+    return ranked[0]
+
+
+def rank_targets(ontology: Ontology, text: str, similarity: Similarity) -> list[Match]:
+    """All targets, the one with the nearest wording first, with scores in -1..1."""
+    owners = [(target, wording) for target in ontology.targets for wording in target.wordings()]
+    vectors = similarity.embed([text, *(wording for _, wording in owners)])
+    scores = dict[str, float]()
+    for (target, _), score in zip(owners, (vectors[1:] @ vectors[0]).tolist(), strict=True):
+        scores[target.name] = max(score, scores.get(target.name, -1.0))
+    ranked = sorted(ontology.targets, key=lambda target: -scores[target.name])
+    return [Match(text, target, min(scores[target.name], 0.999)) for target in ranked]
+
+
+def choose_targets(ontology: Ontology, matches: Sequence[Match]) -> tuple[Target, ...]:
+    """The targets that were asked for, once each and in the ontology's order; all where nothing is asked.
+
+    Raises InputError where one is asked for at two sites, as there is one map of it.
+    """
+    if not ontology.targets:
+        raise InputError("the ontology has no target; expected at least one [[target]] table")
+    wanted = {match.target.name: match.target for match in matches}
+    for match in matches:
+        if match.target != wanted[match.target.name]:
+            prompts = f"{match.target.prompt!r} and {wanted[match.target.name].prompt!r}"
+            raise InputError(f"target {match.target.name!r}: asked for as {prompts}; expected one of them in a run")
+    return tuple(wanted.get(target.name, target) for target in ontology.targets if not wanted or target.name in wanted)
+
+
+def refuse_site(targets: Sequence[Target], matches: Sequence[Match], site: str | None) -> None:
+    """Raise TargetError for a site that changes no prompt, or at which a target that was asked for does not occur."""
+    if site is None:
+        return
+    if not any(target.sites or SITE in target.prompt for target in targets):
+        raise TargetError(f"site {site!r}: no target here knows sites; leave it out, or say --ontology pathology")
+    taken = {target.name for target in take_site(targets, site)}
+    for match in matches:
+        if match.target.name not in taken:
+            sites = ", ".join(match.target.sites)
+            raise TargetError(f"target {match.target.name!r} is not looked for at {site!r}; expected {sites}")
