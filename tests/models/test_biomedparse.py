@@ -15,11 +15,13 @@ from wsiparse.errors import ModelError
 from wsiparse.models.biomedparse import BiomedParse, open_biomedparse
 from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.meta_objects import META_OBJECTS
-from wsiparse.models.model import Model
+from wsiparse.models.model import Model, TextModel
 from wsiparse.models.network import Network, build_biomedparse
 from wsiparse.models.pixels import resize_pixels
+from wsiparse.models.tile_sizes import measure_tiles
 from wsiparse.models.tokenizer import load_tokenizer
 from wsiparse.ontology import Target
+from wsiparse.runs.passes import group_passes
 
 TILE = 128
 
@@ -52,10 +54,25 @@ def test_it_is_a_model(model: BiomedParse) -> None:
 
 
 def test_the_working_scale_gives_the_field_of_view_of_the_training_images(weights: Path) -> None:
-    fields = {target.name: target.mpp * 256 for target in open_biomedparse(weights, sizes=REDUCED).targets}
-    assert fields["neoplastic cells"] == 64
-    assert fields["glandular structure"] == 480
-    assert open_biomedparse(weights, tile=768, sizes=REDUCED).targets[-1].mpp == 0.625
+    model = open_biomedparse(weights, sizes=REDUCED)
+    grouped = group_passes(model.targets, measure_tiles(model))
+    passes = {target.name: part for part in grouped for target in part.targets}
+    cells, glands = passes["neoplastic cells"], passes["glandular structure"]
+    assert (cells.mpp, cells.tile, len(cells.targets)) == (0.25, 256, 4)
+    assert (glands.mpp, glands.tile) == (0.62, 768)
+    assert {target.at_site(None).prompt for target in cells.targets} == {target.name for target in cells.targets}
+
+
+def test_memory_grows_with_the_tile_by_its_maps_alone(weights: Path) -> None:
+    small, large = (open_biomedparse(weights, tile=tile, sizes=REDUCED) for tile in (256, 768))
+    assert measure_tiles(small).count_bytes(768) == large.tile_bytes
+
+
+def test_texts_become_unit_vectors_in_which_each_is_nearest_to_itself(model: BiomedParse) -> None:
+    vectors = model.embed_texts(["neoplastic cells", "inflammatory cells", "neoplastic cells"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1]
+    assert isinstance(model, TextModel)
 
 
 def test_probabilities_are_those_of_the_network(model: BiomedParse, network_f32: Network) -> None:
