@@ -7,28 +7,26 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from tests.annotations.masks import DRAWERS, annotate, draw_mask, make_slide, trace_blocks
+from wsiparse.annotations.outlines import Outlines
 from wsiparse.annotations.simplify import simplify_outlines, snap_polygons
 from wsiparse.annotations.tracing import trace_objects
 
 
-def trace_exact(kind: str, seed: int) -> NDArray[np.object_]:
+def trace_exact(kind: str, seed: int) -> Outlines:
     objects, _ = ndimage.label(draw_mask(kind, seed) == 1)
-    return trace_objects(objects).to_shapely()
+    return trace_objects(objects)
 
 
 @pytest.mark.parametrize("kind", sorted(DRAWERS))
 def test_thousand_adversarial_masks_pass_the_import_rule_of_qupath(kind: str) -> None:
     """100 of each kind: valid, unchanged by QuPath's reduction, area within 0.1 %, holes kept."""
     for seed in range(100):
-        exact = trace_exact(kind, seed)
-        if len(exact) == 0:
-            continue
+        outlines = trace_exact(kind, seed)
         scale = (1.0, 2.0, 4.0, 8.0)[seed % 4]
-        polygons = simplify_outlines(exact, scale, 0.5)
+        polygons, exact = simplify_outlines(outlines, scale, 0.5), outlines.to_shapely()
         reduced = shapely.set_precision(polygons, 0.01)  # raises exactly where QuPath refuses the file
         assert shapely.is_valid(polygons).all()
         assert shapely.equals(polygons, reduced).all()
@@ -41,8 +39,8 @@ def test_thousand_adversarial_masks_pass_the_import_rule_of_qupath(kind: str) ->
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(DRAWERS)), st.integers(0, 2**20), st.floats(0.3, 9), st.floats(0, 2))
 def test_any_scale_and_tolerance_keeps_the_outline_near(kind: str, seed: int, scale: float, tolerance: float) -> None:
-    exact = trace_exact(kind, seed)
-    polygons = simplify_outlines(exact, scale, tolerance)
+    outlines = trace_exact(kind, seed)
+    polygons, exact = simplify_outlines(outlines, scale, tolerance), outlines.to_shapely()
     assert shapely.is_valid(polygons).all()
     back = shapely.transform(polygons, lambda points: points / scale)
     grid_step = 0.0075 / scale  # half the diagonal of QuPath's grid
@@ -65,9 +63,9 @@ def test_a_disc_keeps_its_area_with_few_corners() -> None:
 
 
 def test_tolerance_zero_leaves_the_stairs() -> None:
-    exact = trace_exact("blobs", 4)
-    polygons = simplify_outlines(exact, 2.0, 0)
-    assert shapely.equals(polygons, shapely.transform(exact, lambda points: points * 2)).all()
+    outlines = trace_exact("blobs", 4)
+    polygons = simplify_outlines(outlines, 2.0, 0)
+    assert shapely.equals(polygons, shapely.transform(outlines.to_shapely(), lambda points: points * 2)).all()
 
 
 def test_snapping_refuses_what_qupath_refuses_and_drops_what_it_drops() -> None:

@@ -36,8 +36,8 @@ from wsiparse.files import write_whole
 from wsiparse.ontology import Target
 from wsiparse.slides.slide import Slide
 
-_COMPRESSION = 3
-"""Level of gzip: a quarter of the size for twice the time; higher levels cost more than they save."""
+_COMPRESSION = 1
+"""Level of gzip: higher ones take two to four times as long and save a twentieth to a quarter."""
 
 CoordinateSpace = Literal["level0", "qupath_openslide"]
 """Origin of a file's pixels: the full slide, or the scanned area that QuPath crops to where the slide states bounds."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+_Number = TypeVar("_Number", np.int32, np.float64)
 Polygons = NDArray[np.object_]
 """An array of shapely polygons [polygons]."""
 
@@ -46,14 +48,21 @@ class Outlines:
     def take(self, indices: NDArray[np.int64]) -> Outlines:
         """The polygons at these places, in this order."""
         rings, polygons = _take_parts(self.polygons, indices)
-        points, starts = _take_parts(self.rings, rings)
-        return Outlines(self.points[points], starts, polygons)
+        return Outlines(*take_rings((self.points, self.rings), rings), polygons)
 
     def find_last_pixels(self) -> NDArray[np.int64]:
         """The bottommost, then rightmost pixel of each polygon as y·2³² + x [polygons]; it sorts as a slide is read."""
         corners = (self.points[:, 1].astype(np.int64) << 32) + self.points[:, 0]
         last = np.maximum.reduceat(corners, self.rings[self.polygons[:-1]]) if len(self) else corners
         return last - (1 << 32) - 1
+
+
+def take_rings(
+    rings: tuple[NDArray[_Number], NDArray[np.int64]], indices: NDArray[np.int64]
+) -> tuple[NDArray[_Number], NDArray[np.int64]]:
+    """The rings at these places, in this order, from points [points, 2] and the first point of each ring."""
+    points, starts = _take_parts(rings[1], indices)
+    return rings[0][points], starts
 
 
 def _concatenate_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

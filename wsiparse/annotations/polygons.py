@@ -77,7 +77,7 @@ def _annotate(
     pieces: Pieces, targets: Sequence[Target], grids: tuple[Grid, Grid], tolerance: float
 ) -> Iterator[Annotation]:
     grid, slide_grid = grids
-    polygons = simplify_outlines(pieces.outlines.to_shapely(), grid.scale_to(slide_grid), tolerance)
+    polygons = simplify_outlines(pieces.outlines, grid.scale_to(slide_grid), tolerance)
     names = [targets[code - 1].name for code in pieces.codes.tolist()]
     areas = (pieces.pixels * grid.pixel_area_um2).tolist()
     means, runners_up = _list_certainties(pieces, targets)

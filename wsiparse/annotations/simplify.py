@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from wsiparse.annotations.outlines import Polygons
+from wsiparse.annotations.outlines import Outlines, Polygons, take_rings
 
 PRECISION = 0.01
 """Level-0 pixels; QuPath 0.6 and later reduce what they read to this grid and refuse a file where that fails."""
@@ -20,6 +20,9 @@ _CUT = math.sqrt(2) / 4
 _FINEST_TOLERANCE = 0.1
 _ATTEMPTS = 4
 _CAREFUL_POINTS = 5000
+_CLOSED = 4
+"""Points of the smallest closed ring."""
+_POLYGON = shapely.GeometryType.POLYGON
 
 Points = NDArray[np.float64]
 """x, y [points, 2]."""
@@ -27,26 +30,31 @@ Offsets = NDArray[np.int64]
 """First point of each ring, and the number of points [rings + 1]."""
 Values = NDArray[np.float64]
 """One number a ring."""
+Rings = tuple[Points, Offsets]
+"""Closed rings, one after another."""
 
 
-def simplify_outlines(outlines: Polygons, scale: float, tolerance: float) -> Polygons:
+def simplify_outlines(outlines: Outlines, scale: float, tolerance: float) -> Polygons:
     """Valid polygons of few corners in level-0 pixels, on QuPath's 0.01 pixel grid, from exact ones in canvas pixels.
 
     `scale` is level-0 pixels per canvas pixel. Points are dropped by Douglas and Peucker's method, where it saves more
     after stairs were cut at the middle of their steps, together within `tolerance` canvas pixels. Then each ring is
     grown or shrunk about its centroid to its old area, moving no corner by more than `tolerance` again. Where that
-    fails to keep the area within 0.1 %, the holes or the validity, the tolerance is halved, and at last the outline is
-    left exact.
+    fails to keep the area within 0.1 %, the holes or the validity, it is tried again with care for what is near, then
+    the tolerance is halved, and at last the outline is left exact.
     """
     result = np.empty(len(outlines), object)
     left = np.arange(len(outlines))
     while len(left) and tolerance >= _FINEST_TOLERANCE:
-        polygons, good = _simplify(outlines[left], scale, tolerance)
-        result[left[good]] = shapely.remove_repeated_points(polygons[good])
-        left = left[~good]
+        for drop in (_drop_points, _drop_carefully):
+            exact = outlines.take(left)
+            polygons, good = _fit(drop(exact, tolerance), exact, (scale, tolerance))
+            result[left[good]] = polygons
+            left = left[~good]
         tolerance /= 2
-    result[left] = snap_polygons(shapely.transform(outlines[left], lambda points: points * scale))
-    return result
+    exact_polygons = outlines.take(left).to_shapely()
+    result[left] = snap_polygons(shapely.transform(exact_polygons, lambda points: points * scale))
+    return np.asarray(shapely.remove_repeated_points(result))
 
 
 def snap_polygons(polygons: Polygons) -> Polygons:
@@ -70,28 +78,38 @@ def _round(polygons: Polygons) -> Polygons:
     return np.asarray(shapely.set_coordinates(polygons.copy(), points))
 
 
-def _simplify(outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
-    result, good = _fit(_drop_points(outlines, tolerance), outlines, scale, tolerance)
-    # The careful way takes ten times as long, and the square of the time for a region of a hundred thousand corners.
-    hard = np.flatnonzero(~good & (shapely.get_num_coordinates(outlines) <= _CAREFUL_POINTS))
-    careful = shapely.simplify(outlines[hard], tolerance, preserve_topology=True)
-    result[hard], good[hard] = _fit(careful, outlines[hard], scale, tolerance)
-    return result, good
-
-
-def _drop_points(outlines: Polygons, tolerance: float) -> Polygons:
-    simple = shapely.simplify(outlines, tolerance, preserve_topology=False)
+def _drop_points(outlines: Outlines, tolerance: float) -> Rings:
+    """Points that are left of each ring, and where the rings begin; what collapsed has less than four points."""
+    stairs = _simplify(outlines.points.astype(float), outlines.rings, tolerance)
     if tolerance <= _CUT:
-        return np.asarray(simple)
-    smooth = shapely.simplify(_cut_corners(outlines), tolerance - _CUT, preserve_topology=False)
-    fewer = shapely.get_num_coordinates(smooth) < shapely.get_num_coordinates(simple)
-    better = (fewer | ~_has_rings(simple, outlines)) & _has_rings(smooth, outlines)
-    return np.asarray(np.where(better, smooth, simple))
+        return stairs
+    slopes = _simplify(*_cut_corners(outlines.points.astype(float), outlines.rings), tolerance - _CUT)
+    lengths = np.column_stack([np.diff(stairs[1]), np.diff(slopes[1])])
+    fewer = (lengths[:, 1] >= _CLOSED) & ((lengths[:, 1] < lengths[:, 0]) | (lengths[:, 0] < _CLOSED))
+    both = np.concatenate([stairs[0], slopes[0]]), np.append(stairs[1], slopes[1][1:] + stairs[1][-1])
+    return take_rings(both, np.arange(len(fewer)) + len(fewer) * fewer)
 
 
-def _cut_corners(outlines: Polygons) -> Polygons:
+def _simplify(points: Points, rings: Offsets, tolerance: float) -> Rings:
+    # Rings, not polygons, whose validity GEOS would look into each time; it is settled once at the end.
+    lines = shapely.linearrings(points, indices=np.repeat(np.arange(len(rings) - 1), np.diff(rings)))
+    simple = shapely.simplify(lines, tolerance, preserve_topology=False)
+    return shapely.get_coordinates(simple), np.append(0, np.cumsum(shapely.get_num_coordinates(simple)))
+
+
+def _drop_carefully(outlines: Outlines, tolerance: float) -> Rings:
+    # It takes ten times as long, and the square of the time for a region of a hundred thousand corners.
+    exact = outlines.to_shapely()
+    small = np.flatnonzero(shapely.get_num_coordinates(exact) <= _CAREFUL_POINTS)
+    simple = shapely.simplify(exact[small], tolerance, preserve_topology=True)
+    kept = shapely.get_num_interior_rings(simple) == shapely.get_num_interior_rings(exact[small])
+    exact[small[kept]] = simple[kept]
+    points, owners = shapely.get_coordinates(shapely.get_rings(exact), return_index=True)
+    return points, np.searchsorted(owners, np.arange(len(outlines.rings)))
+
+
+def _cut_corners(points: Points, rings: Offsets) -> Rings:
     # Douglas and Peucker keep most of a 45° stair, whose corners lie 0.7 pixels apart; its steps' middles are in line.
-    _, points, (rings, polygons) = shapely.to_ragged_array(outlines)
     edges = np.diff(points, axis=0, append=points[-1:])
     lengths = np.abs(edges).sum(axis=1, keepdims=True)
     inset = edges / np.maximum(lengths, 1) / 2
@@ -100,30 +118,28 @@ def _cut_corners(outlines: Polygons) -> Polygons:
     used[rings[1:] - 1] = False  # from a ring's last point, which is its first, no edge begins
     starts = np.append(0, np.cumsum(used.sum(axis=1)))[rings]
     kept = cuts[used]
-    closed = np.insert(kept, starts[1:], kept[starts[:-1]], axis=0)
-    offsets = (starts + np.arange(len(starts)), polygons)
-    return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, closed, offsets))
+    return np.insert(kept, starts[1:], kept[starts[:-1]], axis=0), starts + np.arange(len(starts))
 
 
-def _has_rings(polygons: Polygons, outlines: Polygons) -> NDArray[np.bool_]:
-    one = (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(polygons)
-    holes = shapely.get_num_interior_rings(polygons) == shapely.get_num_interior_rings(outlines)
-    return np.asarray(one & holes)
+def _fit(simple: Rings, outlines: Outlines, limits: tuple[float, float]) -> tuple[Polygons, NDArray[np.bool_]]:
+    """Level-0 polygons whose rings have their old areas, and which outlines they are of."""
+    whole = np.diff(simple[1]) >= _CLOSED
+    good = np.logical_and.reduceat(whole, outlines.polygons[:-1]) if len(outlines) else np.empty(0, np.bool_)
+    exact = outlines.take(np.flatnonzero(good))
+    if len(exact) == 0:
+        return np.empty(0, object), good
+    points, rings = take_rings(simple, np.flatnonzero(np.repeat(good, np.diff(outlines.polygons))))
+    areas, _ = _measure_rings(exact.points.astype(float), exact.rings)
+    fitted = _fit_areas(points, rings, areas, limits)
+    polygons = np.asarray(shapely.from_ragged_array(_POLYGON, fitted, (rings, exact.polygons)))
+    fits = _keep_areas(fitted, rings, areas * limits[0] ** 2, exact.polygons) & shapely.is_valid(polygons)
+    good[good] = fits
+    return polygons[fits], good
 
 
-def _fit(simple: Polygons, outlines: Polygons, scale: float, tolerance: float) -> tuple[Polygons, NDArray[np.bool_]]:
-    """Level-0 polygons whose rings have their old areas, and which of them are good."""
-    result, good = np.empty(len(simple), object), _has_rings(simple, outlines)
-    if not good.any():
-        return result, good
-    _, exact, (exact_rings, _) = shapely.to_ragged_array(outlines[good])
-    areas, _ = _measure_rings(exact, exact_rings)
-    _, points, (rings, polygons) = shapely.to_ragged_array(simple[good])
-    fitted = _fit_areas(points, rings, areas, (scale, tolerance))
-    result[good] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, fitted, (rings, polygons))
-    wanted, found = shapely.area(outlines[good]) * scale**2, shapely.area(result[good])
-    good[good] = shapely.is_valid(result[good]) & (np.abs(found - wanted) <= AREA_ERROR * wanted)
-    return result, good
+def _keep_areas(points: Points, rings: Offsets, areas: Values, polygons: Offsets) -> NDArray[np.bool_]:
+    now, old = (np.add.reduceat(values, polygons[:-1]) for values in (_measure_rings(points, rings)[0], areas))
+    return np.asarray(np.abs(now - old) <= AREA_ERROR * old)
 
 
 def _fit_areas(points: Points, rings: Offsets, areas: Values, limits: tuple[float, float]) -> Points:
