@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import errno
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models.official import REDUCED, load_golden
 from wsiparse.errors import ModelError
 from wsiparse.models.biomedparse import BiomedParse, open_biomedparse
+from wsiparse.models.checkpoint import rename_ours
 from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.meta_objects import META_OBJECTS
 from wsiparse.models.model import Model, TextModel
-from wsiparse.models.network import Network, build_biomedparse
+from wsiparse.models.network import Network, Sizes, build_biomedparse
 from wsiparse.models.pixels import resize_pixels
 from wsiparse.models.tile_sizes import measure_tiles
 from wsiparse.models.tokenizer import load_tokenizer
@@ -24,6 +29,21 @@ from wsiparse.ontology import Target
 from wsiparse.runs.passes import group_passes
 
 TILE = 128
+TINY = Sizes(
+    backbone_width=8,
+    backbone_depths=(1, 1),
+    backbone_kernels=(3,),
+    width=32,
+    heads=2,
+    hidden=32,
+    encoder_layers=1,
+    decoder_layers=1,
+    queries=3,
+    text_width=8,
+    text_heads=2,
+    text_layers=1,
+)
+"""As few different kernels as can be, for each is compiled."""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +147,7 @@ def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
     Random queries are all but tied (the best is ahead by 0.002), so bfloat16 may choose another one for a map, as it
     does for one of these six on two threads; the mask of another query is another mask.
     """
-    quick = open_biomedparse(weights, Execution(options=ModelOptions(precision="bfloat16")), TILE, REDUCED)
+    quick = open_biomedparse(weights, choose(precision="bfloat16"), TILE, REDUCED)
     assert quick.name == "biomedparse-v1-bfloat16"
     targets = ask("neoplastic cells", "inflammatory cells", "connective tissue cells")
     exact, rounded = (each.predict(draw_tiles(2), targets).astype(float) / 255 for each in (model, quick))
@@ -138,7 +158,7 @@ def test_bfloat16_stays_close(weights: Path, model: BiomedParse) -> None:
 
 
 def test_the_layout_of_the_weights_changes_nothing_but_rounding(weights: Path, model: BiomedParse) -> None:
-    other = open_biomedparse(weights, Execution(options=ModelOptions(channels_last=True)), TILE, REDUCED)
+    other = open_biomedparse(weights, choose(channels_last=True), TILE, REDUCED)
     difference = np.subtract(*(m.predict(draw_tiles(1), ask("tumor")).astype(int) for m in (model, other)))
     assert np.abs(difference).max() <= 1
 
@@ -157,6 +177,20 @@ def test_types_are_probabilities_and_their_embeddings_are_kept_beside_the_weight
     np.testing.assert_array_equal(again.classify(draw_tiles(2), ask("tumor")), types)
 
 
+def test_types_need_no_folder_that_can_be_written(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    mine, small = Path(shutil.copy(weights, tmp_path)), choose(input_side=256)
+    wanted = open_biomedparse(weights, small, TILE, REDUCED).classify(draw_tiles(1), ask("tumor"))
+    monkeypatch.setattr("wsiparse.files.os.replace", refuse)
+    types = open_biomedparse(mine, small, TILE, REDUCED).classify(draw_tiles(1), ask("tumor"))
+    np.testing.assert_array_equal(types, wanted)
+    assert list(tmp_path.iterdir()) == [mine]
+
+
 def test_embeddings_of_other_weights_are_replaced(weights: Path, tmp_path: Path) -> None:
     mine = Path(shutil.copy(weights, tmp_path))
     kept = mine.with_suffix(".meta-objects.safetensors")
@@ -165,6 +199,65 @@ def test_embeddings_of_other_weights_are_replaced(weights: Path, tmp_path: Path)
     kept.write_bytes(before.replace(open_biomedparse(mine, sizes=REDUCED).digest.encode(), b"0" * 64))
     open_biomedparse(mine, tile=TILE, sizes=REDUCED).classify(draw_tiles(1), ask("tumor"))
     assert kept.read_bytes() == before
+
+
+def write_random(path: Path, sizes: Sizes) -> Path:
+    torch.manual_seed(0)
+    tensors = build_biomedparse(sizes).state_dict()
+    save_file({rename_ours(name): tensor for name, tensor in tensors.items()}, path)
+    return path
+
+
+def choose(**options: Any) -> Execution:
+    return Execution(options=ModelOptions(**options))
+
+
+def test_a_mask_that_stands_for_no_object_is_left_out(weights: Path) -> None:
+    tiles, targets = draw_tiles(2), ask("neoplastic cells", "inflammatory cells", "connective tissue cells")
+    small = open_biomedparse(weights, choose(input_side=256), TILE, REDUCED)
+    nothing = small.classify(tiles, targets)[:, :, -1]
+    limit = float(np.sort(nothing, axis=None)[2:4].mean())
+    skipping = open_biomedparse(weights, choose(input_side=256, skip_absent=limit), TILE, REDUCED)
+    wanted = np.where((nothing > limit)[:, :, None, None], 0, small.predict(tiles, targets))
+    np.testing.assert_array_equal(skipping.predict(tiles, targets), wanted)
+    assert 0 < np.count_nonzero(nothing > limit) < nothing.size
+
+
+def test_where_nothing_is_there_all_maps_are_empty(weights: Path) -> None:
+    skipping = open_biomedparse(weights, choose(input_side=256, skip_absent=1e-9), TILE, REDUCED)
+    assert not skipping.predict(draw_tiles(1), ask("tumor", "vessel")).any()
+
+
+def test_a_smaller_image_is_what_the_network_sees(weights: Path, network_f32: Network) -> None:
+    tiles, targets = draw_tiles(1), ask("neoplastic cells")
+    with torch.inference_mode():
+        pixels = resize_pixels(torch.from_numpy(tiles), 256, 256)
+        logits = network_f32(pixels, *_tokens(network_f32, targets))
+        drawn = functional.interpolate(logits, size=(TILE, TILE), mode="bilinear", align_corners=False).sigmoid()
+    small = open_biomedparse(weights, choose(input_side=256), TILE, REDUCED)
+    np.testing.assert_array_equal(small.predict(tiles, targets), (255 * drawn).round().to(torch.uint8).numpy())
+    assert small.tile_bytes < open_biomedparse(weights, tile=TILE, sizes=REDUCED).tile_bytes
+
+
+@pytest.mark.parametrize("side", [500, 16, -32])
+def test_a_side_that_the_strides_do_not_divide_is_refused(weights: Path, side: int) -> None:
+    with pytest.raises(ModelError, match="multiple of 32"):
+        open_biomedparse(weights, choose(input_side=side), sizes=REDUCED)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+@pytest.mark.slow
+def test_compiled_it_answers_the_same_from_any_thread(tmp_path: Path) -> None:
+    path = write_random(tmp_path / "tiny.safetensors", TINY)
+    eager, compiled = (
+        open_biomedparse(path, choose(input_side=64, compile=mode), 64, TINY) for mode in ("", "default")
+    )
+    tiles, targets = draw_tiles(2, 64), ask("tumor", "vessel")
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda tile: compiled.predict(tile[None], targets), tiles)
+    difference = np.concatenate([first, second]).astype(int) - eager.predict(tiles, targets)
+    assert np.abs(difference).max() <= 1
 
 
 def count_flops(prompts: int) -> float:
