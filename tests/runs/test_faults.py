@@ -26,9 +26,12 @@ STEPS = {
     "runs.pipeline:predict_block": 8,
     "runs.pipeline:write_block": 8,
     "pathlib:Path.replace": 20,  # every shard is renamed when it is whole
+    "runs.squares:create_labels": 3,
+    "runs.squares:build_shard": 2,
+    "runs.squares:write_labels": 8,
+    "runs.squares:write_pieces": 8,
     "runs.finish:build_pyramid": 2,
-    "runs.finish:create_labels": 3,
-    "runs.finish:write_labels": 8,
+    "runs.finish:remove_pieces": 2,
     "runs.finish:write_json": 2,
 }
 """Functions of a worker, with a number of calls that a run of two slides surely makes."""

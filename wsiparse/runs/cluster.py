@@ -2,7 +2,8 @@
 
 Dask begins and ends at a block. Of each block three tasks are submitted (load needs READ, predict needs GPU, store
 needs neither); a bounded window of blocks is in flight, blocks of the next slide follow when those of the last run out,
-and only small records come back to the client.
+and only small records come back to the client. A slide whose blocks are stored is judged; then its squares of blocks
+are derived wherever a processor has no block to read, and it is finished.
 """
 
 from __future__ import annotations
@@ -28,20 +29,25 @@ from wsiparse.errors import InputError
 from wsiparse.models.devices import count_accelerators
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.model import TextVectors
+from wsiparse.runs.clock import Times
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.finish import finish_slide
+from wsiparse.runs.judge import Judgement
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.pipeline import (
     BlockRecord,
+    Judged,
     Listener,
     ModelFacts,
     describe_model,
     embed_texts,
+    judge_slide,
     load_block,
     predict_block,
     record_failure,
     store_block,
 )
+from wsiparse.runs.squares import SquareWork, derive_square, list_squares
 from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 
 THREADS = 4
@@ -157,8 +163,12 @@ class _Slide:
     work: SlideWork
     blocks: Iterator[BlockWork]
     waiting: set[Future[Any]] = field(default_factory=set)
-    records: list[BlockRecord] = field(default_factory=list)
+    times: list[Times] = field(default_factory=list)
     exhausted: bool = False
+    judgement: Judgement | None = None
+    squares: Iterator[SquareWork] = field(default_factory=lambda: iter(()))
+    deriving: bool = False
+    """Whether squares may be left to submit."""
 
 
 @dataclass
@@ -218,6 +228,8 @@ class _Cohort:
         self.completed = as_completed()
         self.preparing: dict[Future[Any], ManifestRow] = {}
         self.blocks: dict[Future[Any], _Slide] = {}
+        self.judging: dict[Future[Any], _Slide] = {}
+        self.squares: dict[Future[Any], _Slide] = {}
         self.finishing: dict[Future[Any], _Slide] = {}
         self.slides: list[_Slide] = []
 
@@ -228,7 +240,7 @@ class _Cohort:
             if not future.cancelled():
                 self._take(future)
                 self._refill()
-        if self.preparing or self.blocks or self.finishing:
+        if self.preparing or self.slides or self.finishing:
             raise ConnectionError(LOST)
 
     def _refill(self) -> None:
@@ -239,6 +251,8 @@ class _Cohort:
             ahead += 1
         while len(self.blocks) < self.limit and (slide := next((s for s in self.slides if not s.exhausted), None)):
             self._submit_block(slide)
+        while len(self.squares) < self.limit and (slide := next((s for s in self.slides if s.deriving), None)):
+            self._submit_square(slide)
 
     def _count_workers(self) -> None:
         """Workers come and go while a batch system starts and ends them."""
@@ -255,13 +269,23 @@ class _Cohort:
         block = next(slide.blocks, None)
         if block is None:
             slide.exhausted = True
-            self._finish_if_complete(slide)
+            self._judge_if_stored(slide)
             return
         loaded = self.client.submit(load_block, block, resources={"READ": 1}, pure=False)
         predicted = self.client.submit(predict_block, block, loaded, resources={"GPU": 1}, pure=False, priority=5)
         stored = self._submit(store_block, block, predicted, priority=10)
         self.blocks[stored] = slide
         slide.waiting.add(stored)
+
+    def _submit_square(self, slide: _Slide) -> None:
+        square = next(slide.squares, None)
+        if square is None:
+            slide.deriving = False
+            self._finish_if_derived(slide)
+            return
+        future = self._submit(derive_square, square, resources={"READ": 1}, priority=-5)
+        self.squares[future] = slide
+        slide.waiting.add(future)
 
     def _submit(self, function: Callable[..., Any], *arguments: object, **options: Any) -> Future[Any]:
         future: Future[Any] = self.client.submit(function, *arguments, **options, pure=False)
@@ -273,6 +297,10 @@ class _Cohort:
             self._take_prepared(future, row)
         elif slide := self.blocks.pop(future, None):
             self._take_block(future, slide)
+        elif slide := self.judging.pop(future, None):
+            self._take_judged(future, slide)
+        elif slide := self.squares.pop(future, None):
+            self._take_square(future, slide)
         elif slide := self.finishing.pop(future, None):
             self._take_finished(future, slide)
 
@@ -284,20 +312,38 @@ class _Cohort:
         self.slides.append(_Slide(row, work, work.blocks_left()))
 
     def _take_block(self, future: Future[Any], slide: _Slide) -> None:
-        slide.waiting.discard(future)
-        if future.status == "error":
-            self._give_up(slide)
-            self._fail(future, slide.row)
+        if self._gave_up(future, slide):
             return
-        slide.records.append(future.result())
-        self.listen("block", slide.row.id, slide.records[-1])
-        self._finish_if_complete(slide)
+        record: BlockRecord = future.result()
+        slide.times.append(record.times)
+        self.listen("block", slide.row.id, record)
+        self._judge_if_stored(slide)
 
-    def _finish_if_complete(self, slide: _Slide) -> None:
+    def _judge_if_stored(self, slide: _Slide) -> None:
         if slide.exhausted and not slide.waiting and slide in self.slides:
+            future = self._submit(judge_slide, slide.work, resources={"READ": 1}, priority=15)
+            self.judging[future] = slide
+            slide.waiting.add(future)
+
+    def _take_judged(self, future: Future[Any], slide: _Slide) -> None:
+        if self._gave_up(future, slide):
+            return
+        judged: Judged = future.result()
+        slide.times.append(judged.times)
+        slide.judgement, slide.deriving = judged.judgement, True
+        slide.squares = list_squares(slide.work, judged.judgement)
+
+    def _take_square(self, future: Future[Any], slide: _Slide) -> None:
+        if self._gave_up(future, slide):
+            return
+        slide.times.append(future.result())
+        self._finish_if_derived(slide)
+
+    def _finish_if_derived(self, slide: _Slide) -> None:
+        if not slide.deriving and not slide.waiting and slide in self.slides:
             self.slides.remove(slide)
-            future = self._submit(finish_slide, slide.work, slide.records, resources={"READ": 1}, priority=15)
-            self.finishing[future] = slide
+            arguments = slide.work, slide.judgement, slide.times
+            self.finishing[self._submit(finish_slide, *arguments, resources={"READ": 1}, priority=15)] = slide
 
     def _take_finished(self, future: Future[Any], slide: _Slide) -> None:
         if future.status == "error":
@@ -305,9 +351,19 @@ class _Cohort:
         else:
             self.listen("done", slide.row.id, None)
 
+    def _gave_up(self, future: Future[Any], slide: _Slide) -> bool:
+        """Take a task of a slide off its list; where it failed, drop the slide's other tasks and record the failure."""
+        slide.waiting.discard(future)
+        if future.status != "error":
+            return False
+        self._give_up(slide)
+        self._fail(future, slide.row)
+        return True
+
     def _give_up(self, slide: _Slide) -> None:
         for future in slide.waiting:
             self.blocks.pop(future, None)
+            self.squares.pop(future, None)
         self.client.cancel(list(slide.waiting))
         slide.waiting.clear()
         self.slides = [other for other in self.slides if other is not slide]

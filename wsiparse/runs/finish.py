@@ -1,43 +1,27 @@
-"""The end of a slide: pyramids, label maps, outlines and the summary, from the canvases on disk, block by block."""
+"""The end of a slide: what blocks and squares left on disk becomes outlines, whole pyramids and the summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.geojson import open_geojson
-from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
 from wsiparse.annotations.parquet import open_parquet
-from wsiparse.annotations.pieces import Pieces
 from wsiparse.annotations.polygons import join_blocks
 from wsiparse.files import write_json
-from wsiparse.geometry import Region
-from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, read_scores, write_labels
+from wsiparse.maps.labels import build_label_pyramid
 from wsiparse.maps.pyramid import build_pyramid
-from wsiparse.maps.recognition import recognize
 from wsiparse.maps.shards import remove_partials
-from wsiparse.ontology import Target, list_groups
-from wsiparse.runs.clock import StageClock
-from wsiparse.runs.judge import Judgement, judge_work
+from wsiparse.ontology import Target
+from wsiparse.runs.clock import StageClock, Times, find_model_wait, sum_seconds
+from wsiparse.runs.judge import Judgement
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import State
+from wsiparse.runs.squares import derive_square, gather_blocks, list_labels, list_squares, remove_pieces
 from wsiparse.runs.work import PassWork, SlideWork
-from wsiparse.tiles.plan import Block
-
-
-class Record(Protocol):
-    """What a finished block tells."""
-
-    @property
-    def tiles(self) -> int:
-        """Tiles predicted."""
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Wall seconds by stage."""
 
 
 @dataclass
@@ -61,31 +45,31 @@ class Tally:
 
 
 @retry_passing
-def finish_slide(work: SlideWork, records: Sequence[Record]) -> dict[str, Any]:
+def finish_slide(work: SlideWork, judgement: Judgement, times: Sequence[Times]) -> dict[str, Any]:
     """Turn a slide's finished canvases into its results; the summary is written last and says that all is there.
 
-    Doing it again gives the same files.
+    What no other process has derived of the blocks is derived here. Doing it again gives the same files.
     """
     remove_partials(Path(work.folder))
+    derived = [derive_square(square) for square in list_squares(work, judgement)]
     clock = StageClock()
-    for record in records:
-        clock.add(record.seconds)
-    with clock.measure("judge"):
-        judgement = judge_work(work)
     tallies = {target.name: Tally() for part in work.passes for target in part.canvas.targets}
     if work.passes:
-        _write_maps(work, clock)
         with clock.measure("outline"):
             _write_annotations(work, judgement, tallies)
-    summary = _summarize(work, judgement, tallies, clock)
+        with clock.measure("pyramid"):
+            _complete_pyramids(work, judgement)
+    remove_pieces(work)
+    summary = _summarize(work, judgement, tallies, [*times, *derived, clock.stop()])
     write_json(Path(work.folder, "summary.json"), summary)
     return summary
 
 
-def _write_maps(work: SlideWork, clock: StageClock) -> None:
+def _complete_pyramids(work: SlideWork, judgement: Judgement) -> None:
     for part in work.passes:
-        with clock.measure("pyramid"):
-            build_pyramid(part.canvas)
+        build_pyramid(part.canvas)
+        for labels in list_labels(part.canvas, judgement):
+            build_label_pyramid(labels.image)
 
 
 def _write_annotations(work: SlideWork, judgement: Judgement, tallies: dict[str, Tally]) -> None:
@@ -102,30 +86,15 @@ def _write_annotations(work: SlideWork, judgement: Judgement, tallies: dict[str,
 
 def _annotate_slide(work: SlideWork, judgement: Judgement) -> Iterator[Annotation]:
     for part in work.passes:
-        for group in list_groups(part.canvas.targets):
-            yield from _annotate_group(work, part, group, judgement)
+        for labels in list_labels(part.canvas, judgement):
+            pieces = gather_blocks(labels, part.plan.blocks)
+            yield from join_blocks(pieces, labels.image.targets, part.canvas.grid, work.slide.grid, work.simplify)
 
 
-def _annotate_group(work: SlideWork, part: PassWork, group: str, judgement: Judgement) -> Iterator[Annotation]:
-    """Outlines of a group, tracing the blocks of its label map as it is written."""
-    image = create_labels(part.canvas, group)
-    tracing = InstanceTracing.of_targets(image.targets, part.canvas.grid.mpp)
-    cuts = judgement.cut_targets(image.targets)
-    pieces = (_label_block(image, block, tracing, cuts) for block in part.plan.blocks)
-    yield from join_blocks(pieces, image.targets, part.canvas.grid, work.slide.grid, work.simplify)
-    build_label_pyramid(image)
-
-
-def _label_block(image: LabelImage, block: Block, tracing: InstanceTracing, cuts: Sequence[int]) -> Pieces:
-    """Write a block's labels and trace it, with as much around it as telling its objects apart takes."""
-    probabilities = read_scores(image, block.region.grow(tracing.halo))  # [K, h + 2 halo, w + 2 halo]
-    labels = recognize(probabilities, cuts)
-    inside = Region(tracing.halo, tracing.halo, block.region.width, block.region.height)
-    write_labels(image, block, labels[inside.slices])
-    return trace_instance_block(labels, probabilities, block.region, tracing)
-
-
-def _summarize(work: SlideWork, judgement: Judgement, tallies: dict[str, Tally], clock: StageClock) -> dict[str, Any]:
+def _summarize(
+    work: SlideWork, judgement: Judgement, tallies: dict[str, Tally], times: Sequence[Times]
+) -> dict[str, Any]:
+    waited = find_model_wait(times)
     return {
         "slide": work.slide.id,
         "state": State.DONE if work.passes else State.EMPTY,
@@ -138,7 +107,8 @@ def _summarize(work: SlideWork, judgement: Judgement, tallies: dict[str, Tally],
         "tiles": sum(len(block.cores) for part in work.passes for block in part.plan.blocks),
         "unreadable_pixels": judgement.unreadable_pixels,
         "targets": list(_describe_targets(work.passes, tallies, judgement)),
-        "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},
+        "seconds": {stage: round(seconds, 4) for stage, seconds in sum_seconds(times).items()},
+        "model_wait_share": None if waited is None else round(waited, 4),
     }
 
 

@@ -2,13 +2,16 @@
 
 prepare_slide ─► load_block ─► predict_block ─► store_block    once a block
                                                      │
-                      finish_slide ◄─────────────────┘         pyramids, label maps, outlines, summary
+                      judge_slide ◄──────────────────┘         once all of them are stored
+                           └─► derive_square                   once a square of blocks: level 1, label maps, tracing
+                                    └─► finish_slide           outlines joined and written, coarse levels, summary
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,33 +28,35 @@ from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.models.model import TextModel, TextVectors
 from wsiparse.models.tile_sizes import TileSizes, measure_tiles
 from wsiparse.ontology import Target
-from wsiparse.runs.clock import StageClock
+from wsiparse.runs.clock import StageClock, TimedReader, Times
 from wsiparse.runs.finish import finish_slide
+from wsiparse.runs.judge import Judgement, judge_work
 from wsiparse.runs.machine import return_freed_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.retry import retry_passing
-from wsiparse.runs.work import BlockWork, Order, prepare_slide
-from wsiparse.slides.open import reader_of
+from wsiparse.runs.squares import create_maps
+from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
+from wsiparse.slides.open import make_reader, reader_of
 from wsiparse.tiles.reading import TileBatch, read_block
 from wsiparse.tiles.stitch import stitch_tiles
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A block's tiles, and the seconds they took."""
+    """A block's tiles, and what they took."""
 
     batch: TileBatch
-    seconds: dict[str, float]
+    times: Times
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A block's probabilities uint8 [N, K, tile, tile], and the seconds so far."""
+    """A block's probabilities uint8 [N, K, tile, tile], and what they took so far."""
 
     tiles: NDArray[np.uint8]
     batch: TileBatch
     """What was shown; without pixels where no finding is tested."""
-    seconds: dict[str, float]
+    times: Times
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,15 @@ class BlockRecord:
     """What comes back of a block: a few numbers, never pixels."""
 
     tiles: int
-    seconds: dict[str, float]
+    times: Times
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A slide as judged from its stored blocks, and what that took."""
+
+    judgement: Judgement
+    times: Times
 
 
 Listener = Callable[[str, str, BlockRecord | None], None]
@@ -102,26 +115,32 @@ def load_block(work: BlockWork) -> Loaded:
     """Read a block's tiles; work for a processor."""
     return_freed_memory()
     clock = StageClock()
-    with clock.measure("read"):
-        batch = read_block(reader_of(work.slide), work.tiling, work.block)
-    return Loaded(batch, clock.seconds)
+    with clock.measure("resample"):
+        batch = read_block(TimedReader(reader_of(work.slide), clock), work.tiling, work.block)
+        if batch.unreadable_pixels:
+            batch = _read_alone(work)
+    return Loaded(batch, clock.stop())
+
+
+def _read_alone(work: BlockWork) -> TileBatch:
+    """Read a block again with a reader of its own: one that is shared counts what others could not read as well."""
+    with closing(make_reader(work.slide)) as reader:
+        return read_block(reader, work.tiling, work.block)
 
 
 def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
     """Ask the model about a block's tiles; work for an accelerator."""
-    clock = StageClock()
-    clock.add(loaded.seconds)
-    with clock.measure("predict"):
+    clock = StageClock(loaded.times)
+    with clock.measure_model():
         tiles = load_model(work.model).predict(loaded.batch.pixels, work.canvas.targets)
     batch = loaded.batch if work.tested_channels else loaded.batch.without_pixels()
-    return Predicted(tiles, batch, clock.seconds)
+    return Predicted(tiles, batch, clock.stop())
 
 
 @retry_passing
 def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
     """Stitch a block, write what its tiles say and then its shard; from then on it is done."""
-    clock = StageClock()
-    clock.add(predicted.seconds)
+    clock = StageClock(predicted.times)
     with clock.measure("stitch"):
         canvas = stitch_tiles(predicted.tiles, work.tiling, work.block)
     with clock.measure("weigh"):
@@ -129,7 +148,7 @@ def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
     with clock.measure("write"):
         write_evidence(work.evidence, work.block, evidence)
         write_block(work.canvas, work.block, canvas)
-    return BlockRecord(len(work.block.cores), clock.seconds)
+    return BlockRecord(len(work.block.cores), clock.stop())
 
 
 def parse_block(work: BlockWork) -> BlockRecord:
@@ -137,14 +156,26 @@ def parse_block(work: BlockWork) -> BlockRecord:
     return store_block(work, predict_block(work, load_block(work)))
 
 
+@retry_passing
+def judge_slide(work: SlideWork) -> Judged:
+    """Judge a slide whose blocks are all stored, and make the empty maps that follow."""
+    clock = StageClock()
+    with clock.measure("judge"):
+        judgement = judge_work(work)
+        create_maps(work)
+    return Judged(judgement, clock.stop())
+
+
 def parse_slide(order: Order, row: ManifestRow, listen: Listener) -> dict[str, Any]:
     """Parse one slide, block after block; returns its summary."""
     work = prepare_slide(order, row)
-    records = []
+    times = []
     for block in work.blocks_left():
-        records.append(parse_block(block))
-        listen("block", row.id, records[-1])
-    return finish_slide(work, records)
+        record = parse_block(block)
+        times.append(record.times)
+        listen("block", row.id, record)
+    judged = judge_slide(work)
+    return finish_slide(work, judged.judgement, [*times, judged.times])
 
 
 class SerialEngine:

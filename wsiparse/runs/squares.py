@@ -1,0 +1,179 @@
+"""Squares of 2 × 2 blocks: what is made of a slide's blocks once all of them are stored, anywhere and in any order.
+
+A square owns one shard of level 1 of the canvas and of each label map, the labels of its blocks, and the pieces of
+outlines in them. Pieces lie in files until the slide is finished; a mark that is written last says that a square is
+done.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
+from wsiparse.annotations.piece_files import read_pieces, write_pieces
+from wsiparse.annotations.pieces import Pieces
+from wsiparse.files import write_whole
+from wsiparse.geometry import Region
+from wsiparse.maps.canvas import Canvas, read_region
+from wsiparse.maps.labels import LabelImage, create_labels, write_labels
+from wsiparse.maps.metadata import list_levels
+from wsiparse.maps.pyramid import Pool, build_shard, create_levels, pool_mean, pool_mode
+from wsiparse.maps.recognition import recognize
+from wsiparse.ontology import list_groups
+from wsiparse.runs.clock import StageClock, Times
+from wsiparse.runs.judge import Judgement
+from wsiparse.runs.machine import return_freed_memory
+from wsiparse.runs.retry import retry_passing
+from wsiparse.runs.work import SlideWork
+from wsiparse.tiles.plan import Block
+
+PIECES = "pieces"
+"""Folder of the traced blocks of a slide, in the slide's own until it is done."""
+
+
+@dataclass(frozen=True)
+class LabelWork:
+    """One exclusive group: its label image and the stored values from which a pixel may be each target's."""
+
+    image: LabelImage
+    cuts: tuple[int, ...]
+
+    @property
+    def tracing(self) -> InstanceTracing:
+        """How its objects are told apart."""
+        return InstanceTracing.of_targets(self.image.targets, self.image.canvas.grid.mpp)
+
+    def name_pieces(self, block: Block) -> Path:
+        """The file of a block's pieces; a block without any has none."""
+        return find_pieces(self.image.canvas) / self.image.path.name / f"{block.row}.{block.column}.safetensors"
+
+
+@dataclass(frozen=True)
+class SquareWork:
+    """One square to derive; a few kilobytes."""
+
+    canvas: Canvas
+    place: tuple[int, int]
+    """Row and column of the square, and of its shards of level 1."""
+    blocks: tuple[Block, ...]
+    """Those of its blocks that have tissue."""
+    labels: tuple[LabelWork, ...]
+
+    @property
+    def mark(self) -> Path:
+        """The file that says that the square is done."""
+        return find_pieces(self.canvas) / f"{self.place[0]}.{self.place[1]}.done"
+
+
+def create_maps(work: SlideWork) -> None:
+    """Make the empty maps that follow from a slide's canvases; those that are there stay."""
+    for part in work.passes:
+        levels = list_levels(part.canvas.grid)
+        create_levels(Path(part.canvas.path), levels)
+        for group in list_groups(part.canvas.targets):
+            create_levels(create_labels(part.canvas, group).path, levels)
+
+
+def list_labels(canvas: Canvas, judgement: Judgement) -> tuple[LabelWork, ...]:
+    """What is to be labelled on a canvas."""
+    images = (LabelImage(canvas, group) for group in list_groups(canvas.targets))
+    return tuple(LabelWork(image, judgement.cut_targets(image.targets)) for image in images)
+
+
+def list_squares(work: SlideWork, judgement: Judgement) -> Iterator[SquareWork]:
+    """The squares that are left to do of a slide whose blocks are stored and whose maps are made."""
+    for part in work.passes:
+        labels = list_labels(part.canvas, judgement)
+        blocks = sorted(part.plan.blocks, key=_find_square)
+        squares = (SquareWork(part.canvas, place, tuple(own), labels) for place, own in groupby(blocks, _find_square))
+        yield from (square for square in squares if not square.mark.exists())
+
+
+def _find_square(block: Block) -> tuple[int, int]:
+    return block.row // 2, block.column // 2
+
+
+@retry_passing
+def derive_square(work: SquareWork) -> Times:
+    """Make all that a square owns; doing it again gives the same files."""
+    return_freed_memory()
+    clock = StageClock()
+    with clock.measure("pyramid"):
+        _coarsen(Path(work.canvas.path), work, pool_mean)
+    found: set[LabelWork] = set()
+    for block in work.blocks:
+        found.update(_derive_block(work, block, clock))
+    with clock.measure("pyramid"):
+        for labels in work.labels:
+            if labels in found:
+                _coarsen(labels.image.path, work, pool_mode)
+    with write_whole(work.mark) as partial:
+        partial.touch()
+    return clock.stop()
+
+
+def _coarsen(path: Path, work: SquareWork, pool: Pool) -> None:
+    levels = list_levels(work.canvas.grid)
+    if len(levels) > 1:
+        build_shard(path, levels, 1, work.place, work.canvas.tiling.block, pool)
+
+
+def _derive_block(work: SquareWork, block: Block, clock: StageClock) -> Iterator[LabelWork]:
+    """Write a block's labels and pieces; yields the groups of which there are any."""
+    halo = max(labels.tracing.halo for labels in work.labels)
+    with clock.measure("label"):
+        values = read_region(work.canvas, block.region.grow(halo))  # [K, h + 2 halo, w + 2 halo]
+    for labels in work.labels:
+        rim = halo - labels.tracing.halo
+        scores = _choose_channels(values[:, rim : values.shape[1] - rim, rim : values.shape[2] - rim], labels.image)
+        if _derive_labels(labels, block, scores, clock):
+            yield labels
+
+
+def _choose_channels(values: NDArray[np.uint8], image: LabelImage) -> NDArray[np.uint8]:
+    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
+    together = channels[-1] - channels[0] == len(channels) - 1
+    return values[channels[0] : channels[-1] + 1] if together else values[channels]
+
+
+def _derive_labels(labels: LabelWork, block: Block, scores: NDArray[np.uint8], clock: StageClock) -> bool:
+    """Write the labels and pieces of one group where a block has any, from its scores and those around it."""
+    halo = labels.tracing.halo
+    inside = Region(halo, halo, block.region.width, block.region.height).slices
+    with clock.measure("label"):
+        if not _reach(scores[:, *inside], labels.cuts):
+            return False
+        codes = recognize(scores, labels.cuts)
+        write_labels(labels.image, block, codes[inside])
+    with clock.measure("outline"):
+        write_pieces(labels.name_pieces(block), trace_instance_block(codes, scores, block.region, labels.tracing))
+    return True
+
+
+def _reach(scores: NDArray[np.uint8], cuts: Sequence[int]) -> bool:
+    """Whether any pixel reaches the cut of its target: where none does, nothing is labelled and nothing is centred."""
+    return any(plane.max() >= cut for plane, cut in zip(scores, cuts, strict=True))
+
+
+def gather_blocks(labels: LabelWork, blocks: Iterable[Block]) -> Iterator[Pieces]:
+    """The pieces of a group, block by block."""
+    files = (labels.name_pieces(block) for block in blocks)
+    return (read_pieces(file) for file in files if file.exists())
+
+
+def find_pieces(canvas: Canvas) -> Path:
+    """Where the traced blocks of a canvas lie, in its slide's folder."""
+    path = Path(canvas.path)
+    return path.parents[1] / PIECES / path.name
+
+
+def remove_pieces(work: SlideWork) -> None:
+    """Delete what the squares left for the end of the slide."""
+    shutil.rmtree(Path(work.folder, PIECES), ignore_errors=True)
