@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,22 @@ def test_findings_are_tested_and_only_marked_unless_asked(make_slide: MakeSlide,
     assert entries(kept, "objects")["gamma"][0] > 0
     assert entries(dropped, "refused", "selected", "objects")["gamma"] == [True, False, 0]
     np.testing.assert_array_equal(kept.probability("gamma"), dropped.probability("gamma"))
+
+
+def test_people_are_told_what_was_refused(
+    make_slide: MakeSlide, tmp_path: Path, fits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(make_slide(301, 203)), "-o", str(tmp_path / "out"), "--cluster", "serial", "--no-tissue"]
+    assert main([*command, "--model", "tests.tiny:build_rivals", "--validity", str(fits)]) == 0
+    said = "refused drawn: gamma: 100% of its tiles are unlike those that do show it"
+    assert said in capsys.readouterr().out
+    assert main(["status", str(tmp_path / "out")]) == 0
+    assert said in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "out")]) == 0
+    assert "gamma (refused)" in (tmp_path / "out/report.html").read_text()
+    with (tmp_path / "out/summary.csv").open(newline="") as file:
+        rows = {row["target"]: row for row in csv.DictReader(file)}
+    assert (rows["gamma"]["refused"], rows["alpha"]["refused"], rows["beta"]["refused"]) == ("True", "False", "")
 
 
 def test_the_table_holds_every_tile_of_every_tested_target(make_slide: MakeSlide, tmp_path: Path, fits: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from wsiparse.files import write_whole
 from wsiparse.runs.run import Run, State
 
-COLUMNS = ("slide", "state", "reason", "target", "objects", "area_um2", "mean_probability", "mpp", "tissue_share")
+FOUND = ("target", "objects", "area_um2", "mean_probability", "selected", "refused", "refused_tiles", "p_value")
+COLUMNS = ("slide", "state", "reason", *FOUND, "mpp", "tissue_share")
 
 
 def write_summary(run: Run) -> None:

@@ -175,16 +175,16 @@ def _tabulate_slides(facts: _Facts) -> Html:
 def _list_rows(facts: _Facts, slide: str) -> Iterator[tuple[object, ...]]:
     """A row for each target of a slide, the slide's own cells in the first of them alone."""
     summary = facts.summaries.get(slide)
+    share = _show_share(summary["tissue_share"]) if summary else ""
     if summary is None or not summary["targets"]:
-        share = f"{summary['tissue_share']:.0%}" if summary else ""
         yield slide, facts.states[slide], share, *[""] * 7
         return
     seconds = f"{sum(summary['seconds'].values()):.1f}"
-    own: tuple[object, ...] = (slide, facts.states[slide], f"{summary['tissue_share']:.0%}", summary["tiles"], seconds)
+    own: tuple[object, ...] = (slide, facts.states[slide], share, summary["tiles"], seconds)
     for entry in summary["targets"]:
         dice = facts.scores.get((slide, entry["target"]), {}).get("dice")
         found = (entry["objects"], f"{entry['area_um2'] / 1e6:.4f}", _show(entry["mean_probability"], 2), _show(dice))
-        yield *own, entry["target"], *found
+        yield *own, entry["target"] + (" (refused)" if entry["refused"] else ""), *found
         own = ("",) * len(own)
 
 
@@ -234,3 +234,7 @@ def _list_pairs(values: Numbers) -> str:
 
 def _show(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _show_share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"

@@ -13,12 +13,13 @@ from rich.text import Text
 
 from wsiparse.runs.lock import read_holder
 from wsiparse.runs.run import Run, State
+from wsiparse.views.refusals import list_refusals
 
 WATCH_SECONDS = 2.0
 
 
 def describe_status(run: Run) -> dict[str, dict[str, Any]]:
-    """State of every slide by its id; reason and message of those that failed."""
+    """State of every slide by its id; reason and message of those that failed, findings that were refused."""
     return {row.id: {"state": run.state(row.id), **_explain(run, row.id)} for row in run.rows}
 
 
@@ -43,11 +44,13 @@ def watch_status(console: Console, run: Run) -> int:
             time.sleep(WATCH_SECONDS)
 
 
-def _explain(run: Run, slide_id: str) -> dict[str, str]:
-    if run.state(slide_id) is not State.FAILED:
-        return {}
-    failure = run.failure(slide_id)
-    return {"reason": failure["reason"], "message": failure["message"]}
+def _explain(run: Run, slide_id: str) -> dict[str, Any]:
+    state = run.state(slide_id)
+    if state is State.FAILED:
+        failure = run.failure(slide_id)
+        return {"reason": failure["reason"], "message": failure["message"]}
+    refused = list(list_refusals(run.summary(slide_id))) if state is State.DONE else []
+    return {"refused": refused} if refused else {}
 
 
 def _count(status: dict[str, dict[str, Any]]) -> Counter[State]:
@@ -63,5 +66,10 @@ def _draw_status(run: Run, status: dict[str, dict[str, Any]]) -> RenderableType:
         Text(f"failed {name} ({entry['reason']}): {entry['message']}", style="red")
         for name, entry in status.items()
         if entry["state"] is State.FAILED
+    ]
+    lines += [
+        Text(f"refused {name}: {refusal}", style="yellow")
+        for name, entry in status.items()
+        for refusal in entry.get("refused", ())
     ]
     return Group(*lines)

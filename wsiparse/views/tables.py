@@ -20,6 +20,7 @@ from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Reader
 from wsiparse.slides.thumbnail import read_thumbnail
 from wsiparse.slides.tissue import find_tissue
+from wsiparse.views.refusals import list_refusals
 
 
 def make_table(*columns: str) -> Table:
@@ -41,6 +42,9 @@ def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
         console.print(f"failed {slide_id}: {run.failure(slide_id)['message']}", style="red")
     for slide_id in (name for name, state in states.items() if state is State.EMPTY):
         console.print(f"empty {slide_id}: no tissue found, expected some that is stained; --no-tissue parses all of it")
+    for slide_id in (name for name, state in states.items() if state is State.DONE):
+        for refusal in list_refusals(run.summary(slide_id)):
+            console.print(f"refused {slide_id}: {refusal}", style="yellow")
     console.print(f"results: {run.path}")
     return sum(state is State.FAILED for state in states.values())
 
