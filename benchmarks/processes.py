@@ -86,12 +86,14 @@ def measure_command(
 
 
 def start_command(
-    command: Sequence[str | Path], environment: Mapping[str, str] | None, output: int
+    command: Sequence[str | Path], environment: Mapping[str, str] | None, output: int, errors: int | None = None
 ) -> subprocess.Popen[str]:
     """Start a command in a group of its own, where `python -m benchmarks…` finds this repository."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
     words = [str(word) for word in command]
-    return subprocess.Popen(words, stdout=output, env=variables, cwd=ROOT, start_new_session=True, text=True)
+    return subprocess.Popen(
+        words, stdout=output, stderr=errors, env=variables, cwd=ROOT, start_new_session=True, text=True
+    )
 
 
 def own_python(module: str, *arguments: object) -> list[str]:

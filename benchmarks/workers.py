@@ -1,0 +1,86 @@
+"""Many Dask workers in one process, as if each had a machine: real steps, or steps that cost next to nothing.
+
+    python -m benchmarks.workers SCHEDULER_FILE COUNT real|cheap
+
+A cheap step is really done once, and answers the same for ever after. It takes the real one's place in this process
+alone: the client sends what it always sends, and workers find the substitute under its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from types import FunctionType
+from typing import Any
+
+from distributed import Worker
+
+from wsiparse.runs import cluster
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.work import Order, SlideWork, prepare_slide
+
+NOT_STEPS = ("describe_model", "embed_texts")
+Step = Callable[..., Any]
+
+
+def list_steps() -> Iterator[FunctionType]:
+    """The functions that the client sends to workers: what cluster.py imports from the modules beside it."""
+    for name, found in vars(cluster).items():
+        beside = isinstance(found, FunctionType) and found.__module__.startswith("wsiparse.runs.")
+        if beside and found.__module__ != cluster.__name__ and name not in NOT_STEPS:
+            yield found
+
+
+def make_cheap() -> None:
+    """Put substitutes where a worker looks for the steps."""
+    for step in list_steps():
+        cheap = repeat_preparation(step) if step is prepare_slide else repeat_answer(step)
+        setattr(sys.modules[step.__module__], step.__name__, cheap)
+
+
+def repeat_answer(step: Step) -> Step:
+    """A step whose first answer is every answer."""
+    lock, answers = threading.Lock(), list[Any]()
+
+    @functools.wraps(step)
+    def answer(*arguments: object) -> Any:
+        with lock:
+            if not answers:
+                answers.append(step(*arguments))
+        return answers[0]
+
+    return answer
+
+
+def repeat_preparation(step: Step) -> Step:
+    """Every slide has the blocks of the first one, under a name of its own."""
+    prepare = repeat_answer(step)
+
+    @functools.wraps(step)
+    def rename(order: Order, row: ManifestRow) -> SlideWork:
+        first: SlideWork = prepare(order, row)
+        slide = dataclasses.replace(first.slide, id=row.id)
+        return dataclasses.replace(first, slide=slide, folder=str(order.folder(row)))
+
+    return rename
+
+
+async def work_until_closed(scheduler_file: str, count: int) -> None:
+    """Start the workers, and end with the scheduler."""
+    start = functools.partial(Worker, nthreads=cluster.THREADS, resources=dict(cluster.ROLES), memory_limit=0)
+    async with AsyncExitStack() as stack:
+        workers = [start(scheduler_file=scheduler_file, dashboard=False) for _ in range(count)]
+        for worker in workers:
+            await stack.enter_async_context(worker)
+        await asyncio.gather(*(worker.finished() for worker in workers))
+
+
+if __name__ == "__main__":
+    if sys.argv[3] == "cheap":
+        make_cheap()
+    asyncio.run(work_until_closed(sys.argv[1], int(sys.argv[2])))
