@@ -1,4 +1,4 @@
-"""`wsiparse plan`, `info`, `status`: what a run will take, what a slide is, how far a run stands."""
+"""`wsiparse targets`, `plan`, `info`, `status`: what can be asked for, what it takes, and how far a run stands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,29 @@ from wsiparse.commands.settings import add_settings, read_settings
 
 
 def add_commands(commands: Any) -> None:
-    """Add `plan`, `info` and `status`."""
+    """Add `targets`, `plan`, `info` and `status`."""
+    _add_targets(commands)
     _add_plan(commands)
     _add_info(commands)
     _add_status(commands)
+
+
+def _add_targets(commands: Any) -> None:
+    targets = commands.add_parser("targets", help="what can be asked for: names, synonyms, scale, field of view, sites")
+    targets.add_argument(
+        "ontology", nargs="?", help="pathology, open-1 or a TOML file; else what the shipped model knows"
+    )
+    targets.set_defaults(command=_targets)
+
+
+def _targets(options: argparse.Namespace) -> int:
+    from wsiparse.models.load import ModelSpec, load_model
+    from wsiparse.ontology import load_ontology
+    from wsiparse.views.targets import show_targets
+
+    known = load_ontology(options.ontology) if options.ontology else load_model(ModelSpec(device="cpu"))
+    show_targets(console, known.targets)
+    return OK
 
 
 def _add_plan(commands: Any) -> None:
@@ -33,7 +52,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     order, _ = take_order(SerialEngine(), read_settings(options), options.output)
     for match in order.guesses:
-        console.print(str(match))
+        console.print(str(match), markup=False)
     show_plans(console, order, list_slides(options.slides))
     return OK
 

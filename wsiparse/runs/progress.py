@@ -40,7 +40,7 @@ class _Bars:
         self.tiles += record.tiles if record else 0
         rate = self.tiles / (time.perf_counter() - self.start)
         if event == "matched":
-            self.progress.console.print(slide, highlight=False)
+            self.progress.console.print(slide, highlight=False, markup=False)
             return
         finished = int(event in {"done", "failed"})
         self.progress.update(self.task, advance=finished, note=f"{slide}: {self.tiles} tiles, {rate:.1f} a second")
