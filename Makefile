@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
-.PHONY: demo test check soak bench model clean
+.PHONY: demo test check soak bench full model clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ soak: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+full: $(READY)
+	$(BIN)/python -m benchmarks.full_size
 
 model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1.toml

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-SCRIPTS = ("read_tiles", "memory", "seams", "instances", "prompts")
+SCRIPTS = ("read_tiles", "memory", "seams", "instances", "prompts", "precision", "absent", "slide_cost")
 NEED_DATA = ("model_quality",)
 """Measured on the full data sets, which WSIPARSE_SHARED_DATA names."""
 
