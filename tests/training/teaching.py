@@ -10,6 +10,8 @@ import numpy as np
 import orjson
 from PIL import Image
 
+from wsiparse.models.tile_sizes import TileSizes
+
 ONTOLOGY = """
 [[target]]
 name = "dark disc"
@@ -39,6 +41,7 @@ SETTINGS = {
     "log_every": 1,
     "device": "cpu",
 }
+TILES = TileSizes(64, 0, 4)
 SIZES = {"channels": [8, 16], "blocks": [1, 1], "embedding": 8, "text_width": 16, "text_heads": 2, "buckets": 64}
 
 

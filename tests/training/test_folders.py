@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.teaching import save_pair, write_config
+from tests.training.teaching import TILES, save_pair, write_config
 from wsiparse.errors import InputError, ReferenceFileError
 from wsiparse.training.folders import Splitting, find_shelves, list_examples, split_mask_name
 from wsiparse.training.screening import Screening
@@ -28,11 +28,11 @@ def make_published(folder: Path) -> Path:
 
 
 def test_the_published_layout_is_read(tmp_path: Path) -> None:
-    settings = read_folder(make_published(tmp_path), targets=("dark disc", "light disc"))
-    lesson = load_lesson(settings)
+    config = read_folder(make_published(tmp_path), targets=("dark disc", "light disc"))
+    lesson = load_lesson(config, TILES)
     assert [sample.present for sample in lesson.train] == [("dark disc",), ("light disc",)]
     assert [sample.present for sample in lesson.test] == [("dark disc",)]
-    examples = list_examples(tmp_path, read_names(settings), Splitting(), Screening())
+    examples = list_examples(tmp_path, read_names(config), Splitting(), Screening())
     assert [(example.case, example.part) for example in examples] == [
         ("slide 0", "train"),
         ("slide 1", "train"),
@@ -43,7 +43,7 @@ def test_the_published_layout_is_read(tmp_path: Path) -> None:
 def test_several_masks_of_an_image_are_one_sample(tmp_path: Path) -> None:
     make_published(tmp_path)
     save_pair(tmp_path / "no.png", tmp_path / "train_mask/slide 0_pathology_colon_light+disc.png", 40)
-    first, _ = load_lesson(read_folder(tmp_path, targets=("dark disc", "light disc"))).train
+    first, _ = load_lesson(read_folder(tmp_path, targets=("dark disc", "light disc")), TILES).train
     assert first.present == ("dark disc", "light disc")
     assert first.read().masks.shape == (2, 48, 48)
 
@@ -53,25 +53,25 @@ def test_the_sentences_of_the_published_layout_are_ways_to_ask(tmp_path: Path) -
     sentences = [{"raw": "", "sent": text, "sent_id": n} for n, text in enumerate(("ink blot", "black disc"))]
     entry = {"mask_file": "slide 0_pathology_colon_dark+disc.png", "sentences": sentences}
     (tmp_path / "train.json").write_text(json.dumps({"annotations": [entry]}))
-    target = load_lesson(read_folder(tmp_path)).ontology.targets[0]
+    target = load_lesson(read_folder(tmp_path), TILES).ontology.targets[0]
     assert target.synonyms == ("black disc", "ink blot")
     (tmp_path / "train.json").write_text('{"annotations": [{}]}')
     with pytest.raises(InputError, match=r"train\.json.*mask_file"):
-        load_lesson(read_folder(tmp_path))
+        load_lesson(read_folder(tmp_path), TILES)
 
 
 def test_images_and_masks_side_by_side(tmp_path: Path) -> None:
     for n in range(12):
         save_pair(tmp_path / f"images/p{n // 2}-{n}.png", tmp_path / f"masks/p{n // 2}-{n}.png", 10 + 2 * n)
-    settings = read_folder(tmp_path, case_pattern=r"^(p\d+)-", test_share=0.4)
+    config = read_folder(tmp_path, case_pattern=r"^(p\d+)-", test_share=0.4)
     examples = list_examples(
-        tmp_path, read_names(settings), Splitting(settings.case_pattern, settings.test_share), Screening()
+        tmp_path, read_names(config), Splitting(config.case_pattern, config.test_share), Screening()
     )
     parts = {example.case: example.part for example in examples}
     assert len(examples) == 12
     assert len({(example.case, example.part) for example in examples}) == len(parts) == 6
     assert set(parts.values()) == {"train", "test"}
-    lesson = load_lesson(settings)
+    lesson = load_lesson(config, TILES)
     assert len(lesson.train) + len(lesson.test) == 12
 
 
@@ -80,19 +80,19 @@ def test_a_mask_may_name_its_target_and_the_laboratory_its_own(tmp_path: Path) -
     save_pair(tmp_path / "train/images/a.png", tmp_path / "train/masks/a__blob.png")
     save_pair(tmp_path / "train/images/b.png", tmp_path / "train/masks/b__other.png", 25)
     save_pair(tmp_path / "train/images/c.png", tmp_path / "c.png", 30)
-    lesson = load_lesson(read_folder(tmp_path, mapping="classes.toml"))
+    lesson = load_lesson(read_folder(tmp_path, mapping="classes.toml"), TILES)
     assert [sample.present for sample in lesson.train] == [("dark disc",)]
     assert lesson.screening.skipped == {"mask of another target": ["b__other.png"], "image without a mask": ["c.png"]}
     with pytest.raises(ReferenceFileError, match="'blob'"):
-        load_lesson(read_folder(tmp_path))
+        load_lesson(read_folder(tmp_path), TILES)
 
 
 def test_a_case_in_both_parts_is_refused_by_name(tmp_path: Path) -> None:
     make_published(tmp_path)
     with pytest.raises(InputError, match="case 'slide' is in train and test"):
-        load_lesson(read_folder(tmp_path, targets=("dark disc", "light disc"), case_pattern="^(slide)"))
+        load_lesson(read_folder(tmp_path, targets=("dark disc", "light disc"), case_pattern="^(slide)"), TILES)
     with pytest.raises(InputError, match=r"case_pattern.*finds no case"):
-        load_lesson(read_folder(tmp_path, case_pattern=r"patient(\d+)"))
+        load_lesson(read_folder(tmp_path, case_pattern=r"patient(\d+)"), TILES)
 
 
 def test_folders_that_are_none_of_these_are_refused(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_folders_that_are_none_of_these_are_refused(tmp_path: Path) -> None:
         find_shelves(tmp_path)
     save_pair(tmp_path / "images/a.png", tmp_path / "masks/b.png")
     with pytest.raises(InputError, match=r"masks.b\.png: no image b"):
-        load_lesson(read_folder(tmp_path))
+        load_lesson(read_folder(tmp_path), TILES)
 
 
 @given(st.text("abcé -", min_size=1), st.lists(st.text("xyz", min_size=1), min_size=1, max_size=3))
@@ -110,6 +110,7 @@ def test_a_published_name_gives_its_image_and_target(image: str, words: list[str
     assert split_mask_name(image, False) == (image, "")
 
 
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.text(min_size=1), min_size=200, max_size=200, unique=True), st.floats(0.1, 0.9))
 def test_the_parts_have_about_their_share_and_stay(cases: list[str], share: float) -> None:
     splitting = Splitting(test_share=share)

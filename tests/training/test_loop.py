@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from tests.training.teaching import TILES
 from wsiparse.errors import InputError, ModelError, TargetError
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
@@ -144,7 +145,7 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     student = start_student(settings)
     with torch.no_grad():
         next(student.network.parameters()).fill_(math.nan)
-    batch = BatchSource(load_lesson(settings).train, ontology, settings, student.tokenize).draw(0)
+    batch = BatchSource(load_lesson(settings, TILES).train, ontology, settings, student.tokenize).draw(0)
     session = start_session(student, ontology, settings)
     with pytest.raises(ModelError, match="training loss is nan"):
         take_step(session.network, session.optimizer, batch, session.columns)
@@ -153,7 +154,7 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
 def test_a_batch_follows_from_its_step(tmp_path: Path) -> None:
     settings = read_settings(write_config(tmp_path))
     source = BatchSource(
-        load_lesson(settings).train, choose_targets(settings), settings, start_student(settings).tokenize
+        load_lesson(settings, TILES).train, choose_targets(settings), settings, start_student(settings).tokenize
     )
     first, again, next_one = source.draw(5), source.draw(5), source.draw(6)
     assert torch.equal(first.images, again.images)

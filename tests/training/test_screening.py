@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.teaching import save_pair, write_config
+from tests.training.teaching import TILES, save_pair, write_config
 from wsiparse.cli import main
 from wsiparse.errors import InputError
 from wsiparse.training.settings import read_settings
@@ -66,7 +66,7 @@ def test_what_cannot_be_learned_from_is_refused_by_name(
     assert callable(spoil)
     spoil(tmp_path)
     with pytest.raises(InputError, match=words):
-        load_lesson(read_settings(config))
+        load_lesson(read_settings(config), TILES)
     assert main(["train", str(config)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
@@ -77,7 +77,7 @@ def test_all_that_is_wrong_is_counted_at_once(tmp_path: Path) -> None:
     fill_mask(tmp_path, 0, 255, (9, 9))
     fill_mask(tmp_path, 1, 255, (9, 9))
     with pytest.raises(InputError, match=r"0\.png.*\(and 1 more such\)"):
-        load_lesson(read_settings(config))
+        load_lesson(read_settings(config), TILES)
 
 
 def test_a_case_in_both_parts_is_refused(tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_a_case_in_both_parts_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "examples.csv"
     table.write_text(table.read_text().replace("case 3", "case 1"))
     with pytest.raises(InputError, match="case 'case 1' is in train and test"):
-        load_lesson(read_settings(config))
+        load_lesson(read_settings(config), TILES)
     table.write_text(table.read_text().replace("test", "excluded"))
-    assert len(load_lesson(read_settings(config)).train) == 3
+    assert len(load_lesson(read_settings(config), TILES).train) == 3
 
 
 def test_a_target_without_an_example_is_refused(tmp_path: Path) -> None:
     make_table(tmp_path)
     config = write_config(tmp_path, examples="examples.csv", targets=("dark disc", "light disc"))
     with pytest.raises(InputError, match="no training example shows 'light disc'"):
-        load_lesson(read_settings(config))
+        load_lesson(read_settings(config), TILES)

@@ -16,6 +16,7 @@ from wsiparse.cli import main
 from wsiparse.errors import InputError
 from wsiparse.geometry import Region
 from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.manifest import read_manifest
 from wsiparse.runs.parse import take_order
@@ -56,7 +57,8 @@ def cohort(tmp_path: Path, make_slide: MakeSlide) -> Path:
 def learn_from(folder: Path, **changes: Any) -> Lesson:
     changes = {"targets": ("dark disc", "light disc"), **changes}
     config = write_config(folder, slides="slides.csv", mapping="classes.toml", **changes)
-    return load_lesson(read_settings(config))
+    settings = read_settings(config)
+    return load_lesson(settings, TileSizes(settings.tile, 0, settings.sizes.stride))
 
 
 def test_training_sees_the_tiles_of_a_run(cohort: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from wsiparse.errors import ModelError
 from wsiparse.files import write_whole
 from wsiparse.models.load import choose_device
+from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
 from wsiparse.training.dataset import Supervision
@@ -58,7 +59,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
 
     Every `check_every` steps a checkpoint is kept, log.jsonl gains a line and samples/ a picture.
     """
-    lesson = load_lesson(settings)
+    lesson = load_lesson(settings, TileSizes(settings.tile, 0, student.stride))
     settings.out.mkdir(parents=True, exist_ok=True)
     session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)

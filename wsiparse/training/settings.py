@@ -10,6 +10,7 @@ from typing import Any
 
 from wsiparse.errors import InputError
 from wsiparse.models.open_network import Sizes
+from wsiparse.ontology import list_ontologies
 
 PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
 
@@ -21,7 +22,7 @@ class TrainingSettings:
     name: str
     """The model's name, written into its weights."""
     ontology: Path
-    """TOML of the targets to learn."""
+    """TOML of the targets to learn, or the name of an ontology that ships."""
     targets: tuple[str, ...]
     """Which of them, by name."""
     out: Path
@@ -105,10 +106,15 @@ def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in document.items()}
     for key in PATHS:
         if key in values:
-            values[key] = folder / _expand_path(values[key])
+            values[key] = _place_path(key, values[key], folder)
     if "sizes" in values:
         values["sizes"] = Sizes(**values["sizes"])
     return values
+
+
+def _place_path(key: str, text: str, folder: Path) -> Path:
+    shipped = key == "ontology" and text in list_ontologies()
+    return Path(text) if shipped else folder / _expand_path(text)
 
 
 def _expand_path(text: str) -> Path:

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from wsiparse.evaluation.names import FRAME
 from wsiparse.evaluation.references import JoinedReference
 from wsiparse.geometry import Region
+from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Target
+from wsiparse.runs.passes import group_passes
+from wsiparse.runs.work import MOST_OVERLAP
 from wsiparse.slides.open import reader_of
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import Block, Tiling, choose_grid, plan_tiles
@@ -68,15 +71,14 @@ class SlideTile:
         return whole
 
 
-def list_tiles(source: LabelledSlide, tile: int, overlap: int) -> Iterator[SlideTile]:
+def list_tiles(source: LabelledSlide, tiles: TileSizes) -> Iterator[SlideTile]:
     """The tiles of a slide that show an outline or a `Region*`, at each working scale of its targets; nothing is read.
 
-    Tiles lie as in a run with the same tile and overlap.
+    Tiles lie as in a run that leaves the overlap to the engine.
     """
-    for mpp in sorted({target.mpp for target in source.targets}):
-        targets = [target for target in source.targets if target.mpp == mpp]
-        tiling = Tiling(choose_grid(source.slide, mpp), tile, overlap, 1)
-        names = tuple(target.name for target in targets if source.reference.covers(target.name))
+    for part in group_passes(source.targets, tiles):
+        tiling = Tiling(choose_grid(source.slide, part.mpp), part.tile, min(part.tile // 8 * 2, MOST_OVERLAP), 1)
+        names = tuple(target.name for target in part.targets if source.reference.covers(target.name))
         for block in plan_tiles(source.slide, tiling).blocks if names else ():
             yield from _label_core(source, tiling, block.cores[0], names)
 

@@ -12,10 +12,10 @@ from wsiparse.annotations.mapping import load_mapping
 from wsiparse.errors import ReferenceFileError, SlideError
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.evaluation.references import read_reference
+from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.manifest import ManifestRow, read_manifest
 from wsiparse.runs.references import file_of
-from wsiparse.runs.work import MOST_OVERLAP
 from wsiparse.slides.open import describe
 from wsiparse.training.dataset import Example, Sample, check_part, group_images, read_examples
 from wsiparse.training.folders import Splitting, list_examples, read_wordings
@@ -79,8 +79,8 @@ def choose_targets(settings: TrainingSettings) -> Ontology:
     return Ontology(tuple(ontology.find(name) for name in settings.targets))
 
 
-def load_lesson(settings: TrainingSettings) -> Lesson:
-    """Everything a config names, screened.
+def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
+    """Everything a config names, screened; slides are cut into the tiles that the network takes.
 
     Raises InputError where data cannot be read, a case or an image stands in both parts, or a target has no example.
     """
@@ -90,8 +90,8 @@ def load_lesson(settings: TrainingSettings) -> Lesson:
     screening.close()
     refuse_shared_cases(data.list_cases())
     refuse_copies(data.list_prints())
-    train = _load_all(data.part("train"), settings, screening)
-    test = _load_few(data.part("test"), settings, screening)
+    train = _load_all(data.part("train"), tiles, screening)
+    test = _load_few(data.part("test"), settings.check_pictures, tiles, screening)
     screening.close()
     ontology = _add_wordings(choose_targets(settings), _read_wordings(settings, names))
     refuse_untaught(ontology, train)
@@ -141,23 +141,22 @@ def _open_source(row: ManifestRow, names: TargetNames) -> LabelledSlide:
     return LabelledSlide(slide, read_reference((file_of(row),), slide, names, finest), tuple(targets))
 
 
-def _load_all(data: _Data, settings: TrainingSettings, screening: Screening) -> tuple[Sample, ...]:
-    return (*load_screened(data.images, screening), *_cut_slides(data.slides, settings, screening))
+def _load_all(data: _Data, tiles: TileSizes, screening: Screening) -> tuple[Sample, ...]:
+    return (*load_screened(data.images, screening), *_cut_slides(data.slides, tiles, screening))
 
 
-def _load_few(data: _Data, settings: TrainingSettings, screening: Screening) -> tuple[Sample, ...]:
-    count = settings.check_pictures
+def _load_few(data: _Data, count: int, tiles: TileSizes, screening: Screening) -> tuple[Sample, ...]:
     images: list[Sample] = [*load_screened(thin_out(data.images, count), screening)]
-    return tuple(thin_out([*images, *thin_out(_cut_slides(data.slides, settings, screening), count)], count))
+    return tuple(thin_out([*images, *thin_out(_cut_slides(data.slides, tiles, screening), count)], count))
 
 
-def _cut_slides(slides: Sequence[_PlacedSlide], settings: TrainingSettings, screening: Screening) -> list[SlideTile]:
+def _cut_slides(slides: Sequence[_PlacedSlide], tiles: TileSizes, screening: Screening) -> list[SlideTile]:
     cut: list[SlideTile] = []
     for placed in slides:
-        tiles = list(list_tiles(placed.source, settings.tile, min(settings.tile // 8 * 2, MOST_OVERLAP)))
-        if not tiles:
+        found = list(list_tiles(placed.source, tiles))
+        if not found:
             screening.skip("slide without an outline of a target", placed.source.slide.id)
-        cut += tiles
+        cut += found
     return cut
 
 

@@ -18,7 +18,7 @@ from wsiparse.files import write_whole
 from wsiparse.models.biomedparse import SIDE
 from wsiparse.models.checkpoint import FORMAT, load_weights, rename_ours
 from wsiparse.models.load import list_models
-from wsiparse.models.network import PUBLISHED, Network, Sizes, build_biomedparse
+from wsiparse.models.network import PUBLISHED, STRIDE, Network, Sizes, build_biomedparse
 from wsiparse.models.open_model import Header, is_open_weights, read_weights, write_weights
 from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.models.prompts import tokenize_prompt
@@ -33,6 +33,10 @@ class Student(Protocol):
     @property
     def network(self) -> nn.Module:
         """Images [N, 3, H, W] in 0..1 and tokens [P, ...] to logits [N, P, H, W]."""
+
+    @property
+    def stride(self) -> int:
+        """Sides of tiles are multiples of it."""
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Prompts as the network reads them [P, ...]."""
@@ -49,6 +53,11 @@ class OpenStudent:
     """The network of the open model."""
 
     network: OpenNetwork
+
+    @property
+    def stride(self) -> int:
+        """That of the network."""
+        return self.network.sizes.stride
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Pieces of words [P, WORDS, PIECES]."""
@@ -96,6 +105,7 @@ class BiomedParseStudent:
             parts = build_biomedparse(sizes)
         load_weights(parts, weights)
         self.network = PromptedNetwork(parts.float(), side)
+        self.stride = STRIDE
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Token ids, and which of them are no padding [P, 2, T]."""
