@@ -3,9 +3,11 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from wsiparse.errors import ModelError
+from wsiparse.models.execution import ModelOptions
 from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, choose_device, list_models, load_model
 from wsiparse.models.model import Model
 
@@ -61,6 +63,16 @@ def test_names_that_lead_nowhere_are_refused_in_one_line(name: str, words: str) 
     with pytest.raises(ModelError, match=words) as caught:
         load_model(ModelSpec(name, device="cpu"))
     assert "\n" not in str(caught.value)
+
+
+def test_options_reach_the_model() -> None:
+    exact, rounded = (
+        load_model(ModelSpec(device="cpu", options=ModelOptions(precision=precision)))
+        for precision in ("float32", "bfloat16")
+    )
+    tiles = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    deviation = np.subtract(*(model.predict(tiles, model.targets).astype(int) for model in (exact, rounded)))
+    assert 0 < np.abs(deviation).mean() < 255 * 0.02
 
 
 @pytest.mark.parametrize("text", ["warp", "cuda:77", ""])
