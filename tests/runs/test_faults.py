@@ -15,7 +15,8 @@ from tests.outputs import hash_results
 from tests.runs.faults import Fault, Part, Place, Stage
 
 SIZE = (301, 203)
-SETTINGS = ["--model", "tests.tiny:build_tone", "--block-tiles", "2", "--no-tissue"]
+FITS = Path(__file__).parents[1] / "data/tone-fits.json"
+SETTINGS = ["--model", "tests.tiny:build_tone", "--block-tiles", "2", "--no-tissue", "--validity", str(FITS)]
 LOST = 75
 KILLED = -9
 
@@ -24,8 +25,10 @@ STEPS = {
     "runs.work:create_canvas": 4,
     "runs.pipeline:load_block": 8,
     "runs.pipeline:predict_block": 8,
+    "runs.judge:write_evidence": 8,
     "runs.pipeline:write_block": 8,
     "pathlib:Path.replace": 20,  # every shard is renamed when it is whole
+    "runs.judge:write_tiles": 2,
     "runs.squares:create_labels": 3,
     "runs.squares:build_shard": 2,
     "runs.squares:write_labels": 8,

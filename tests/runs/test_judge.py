@@ -129,7 +129,7 @@ class Stop(BaseException):
     ("module", "name", "call"),
     [
         (pipeline, "write_block", 4),
-        (pipeline, "write_evidence", 4),
+        (judge, "write_evidence", 4),
         (judge, "write_tiles", 1),
         (shutil, "rmtree", 1),
         (finish, "write_json", 1),
@@ -157,6 +157,25 @@ def test_a_run_that_was_stopped_says_the_same_in_the_end(
             wsiparse.run(slide, tmp_path / "stopped", **settings)
     wsiparse.run(slide, tmp_path / "stopped", **settings)
     assert hash_results(tmp_path / "stopped") == hash_results(tmp_path / "whole")
+
+
+def test_a_block_that_is_stored_again_after_the_end_leaves_nothing(
+    make_slide: MakeSlide, tmp_path: Path, fits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask may repeat tasks of a lost worker at any time."""
+    stored: list[tuple[Any, Any]] = []
+    store = pipeline.store_block
+
+    def remember(work: Any, predicted: Any) -> Any:
+        stored.append((work, predicted))
+        return store(work, predicted)
+
+    monkeypatch.setattr(pipeline, "store_block", remember)
+    wsiparse.run(make_slide(301, 203), tmp_path / "out", **RIVALS, validity=str(fits))
+    before = hash_results(tmp_path / "out")
+    for again in stored:
+        store(*again)
+    assert hash_results(tmp_path / "out") == before
 
 
 def stop_at(function: Any, call: int) -> Any:

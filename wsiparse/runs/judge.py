@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.maps.canvas import read_region
-from wsiparse.maps.evidence import read_evidence
+from wsiparse.maps.evidence import Evidence, read_evidence, write_evidence
 from wsiparse.maps.recognition import NEVER, quantize_threshold
 from wsiparse.maps.selection import MASK, Rule, add_support, select_present
 from wsiparse.maps.tile_table import PassEvidence, TileTable, read_tiles, tabulate_tiles, write_tiles
 from wsiparse.maps.validity import BetaFit, judge_slide
 from wsiparse.ontology import Target, list_groups
 from wsiparse.runs.rules import Rules
-from wsiparse.runs.work import EVIDENCE, PassWork, SlideWork, name_evidence
+from wsiparse.runs.work import EVIDENCE, BlockWork, PassWork, SlideWork, name_evidence
 
 TABLE = "tiles.parquet"
 
@@ -70,6 +70,15 @@ class Judgement:
     def cut_targets(self, targets: Sequence[Target]) -> tuple[int, ...]:
         """The stored value from which a pixel may be each target's."""
         return tuple(self.verdicts[target.name].cut for target in targets)
+
+
+def keep_evidence(work: BlockWork, evidence: Evidence) -> None:
+    """Keep what the tiles of a block say until its slide is judged."""
+    write_evidence(work.evidence, work.block, evidence)
+    slide_folder = work.evidence.parents[1]
+    # Dask may store a block again whose worker was lost, even after its slide was judged.
+    if (slide_folder / TABLE).exists():
+        shutil.rmtree(slide_folder / EVIDENCE, ignore_errors=True)
 
 
 def judge_work(work: SlideWork) -> Judgement:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import WsiparseError
 from wsiparse.files import write_json
 from wsiparse.maps.canvas import write_block
-from wsiparse.maps.evidence import weigh_block, write_evidence
+from wsiparse.maps.evidence import weigh_block
 from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.models.model import TextModel, TextVectors
@@ -30,7 +30,7 @@ from wsiparse.models.tile_sizes import TileSizes, measure_tiles
 from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock, TimedReader, Times
 from wsiparse.runs.finish import finish_slide
-from wsiparse.runs.judge import Judgement, judge_work
+from wsiparse.runs.judge import Judgement, judge_work, keep_evidence
 from wsiparse.runs.machine import return_freed_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.retry import retry_passing
@@ -146,7 +146,7 @@ def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
     with clock.measure("weigh"):
         evidence = weigh_block(canvas, work.tested_channels, predicted.batch, work.tiling)
     with clock.measure("write"):
-        write_evidence(work.evidence, work.block, evidence)
+        keep_evidence(work, evidence)
         write_block(work.canvas, work.block, canvas)
     return BlockRecord(len(work.block.cores), clock.stop())
 
