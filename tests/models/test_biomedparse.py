@@ -83,6 +83,11 @@ def test_the_working_scale_gives_the_field_of_view_of_the_training_images(weight
     assert {target.at_site(None).prompt for target in cells.targets} == {target.name for target in cells.targets}
 
 
+def test_a_prompt_without_its_site_is_asked_by_the_name(model: BiomedParse) -> None:
+    cells = [target for target in model.targets if target.name == "neoplastic cells"]
+    np.testing.assert_array_equal(model.predict(draw_tiles(1), cells), model.predict(draw_tiles(1), ask(cells[0].name)))
+
+
 def test_memory_grows_with_the_tile_by_its_maps_alone(weights: Path) -> None:
     small, large = (open_biomedparse(weights, tile=tile, sizes=REDUCED) for tile in (256, 768))
     assert measure_tiles(small).count_bytes(768) == large.tile_bytes

@@ -126,7 +126,7 @@ class BiomedParse:
     def _infer(
         self, answer: Callable[[Tensor, PromptEmbeddings], Tensor], pixels: Tensor, targets: Sequence[Target]
     ) -> NDArray[Any]:
-        prompts = self._embed(tuple(target.prompt for target in targets))
+        prompts = self._embed(tuple(target.at_site(None).prompt for target in targets))
         return answer(pixels.to(self._execution.device), prompts).cpu().numpy()
 
     def _draw(self, pixels: Tensor, prompts: PromptEmbeddings) -> Tensor:
@@ -182,9 +182,7 @@ def open_biomedparse(
 
 def _check_side(side: int) -> int:
     if side < STRIDE or side % STRIDE:
-        raise ModelError(
-            f"input_side {side}; expected a multiple of {STRIDE}; leave it out for that of training"
-        )
+        raise ModelError(f"input_side {side}; expected a multiple of {STRIDE}; leave it out for that of training")
     return side
 
 

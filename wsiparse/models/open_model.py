@@ -113,11 +113,12 @@ class OpenModel:
         return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
 
     def _choose_words(self, target: Target) -> str:
-        wanted = " ".join(target.prompt.casefold().split())
+        asked = target.at_site(None).prompt
+        wanted = " ".join(asked.casefold().split())
         for own in self.targets:
-            if wanted in {text.casefold() for text in (own.name, own.prompt, *own.synonyms)}:
-                return own.prompt
-        return target.prompt
+            if wanted in {text.casefold() for text in own.wordings()}:
+                return own.at_site(None).prompt
+        return asked
 
     def _encode_text(self, text: str) -> Tensor:
         tokens = torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))
@@ -199,6 +200,4 @@ def open_weights(path: str | Path, execution: Execution = EAGER) -> OpenModel:
 def _check_options(options: ModelOptions) -> None:
     for name in ("input_side", "skip_absent"):
         if (found := getattr(options, name)) is not None:
-            raise ModelError(
-                f"{name} {found}: an option of biomedparse, which this model has not; leave it out"
-            )
+            raise ModelError(f"{name} {found}: an option of biomedparse, which this model has not; leave it out")
