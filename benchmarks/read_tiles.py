@@ -1,188 +1,173 @@
-"""How fast are tiles read, next to OpenSlide and to the bare JPEG decoder?
+"""How fast are tiles read, next to OpenSlide, tiffslide, TIAToolbox's reader and the bare decoder?
 
-    python -m benchmarks.read_tiles
+    python -m benchmarks.read_tiles [--turns 5] [--quick]
 
-The slide is the CMU-1 region mirrored to 8192², as tiled JPEG of 256 and 240 pixels; tile sides of 512 and 1024 are
-read on the stored tiles' corners (aligned) and off them. "raw" decodes, one after the other, all stored tiles that such
-a read touches, and throws them away. Rivals take turns on the same tile positions, each after one read that is not
-counted; MP/s are the median over the turns by the clock, and ratios the median of the turns' ratios by seconds of
-processor time, which hardly depend on what else the machine does.
-With WSIPARSE_SHARED_DATA set, a JPEG2000 slide is read as well, where OpenSlide does the work for both.
+Slides are real tissue in a tiled pyramid: JPEG of 8192² in tiles of 256 and 240 pixels, JPEG2000 of 4096². Tiles of 512
+and 1024 pixels are read on the stored tiles' corners (aligned), off them, and at 0.75 µm from 0.5 µm (resampled: each
+rival by its own means, so pixels differ). "raw" decodes all stored tiles that such a read touches, one after the other,
+and throws them away. Rivals take turns on the same places, each after one read that is not counted; MP/s are the median
+over the turns by the clock, of pixels asked for, and ratios the median of the turns' ratios by seconds of processor
+time, which hardly depend on what else the machine does. With two threads, two threads call a rival; our JPEG reader is
+called by one and has two of its own. Peers that cannot be had leave their columns empty.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import functools
+import itertools
+import json
 import statistics
-import tempfile
-import time
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-import imagecodecs
 import numpy as np
-import openslide
 
+from benchmarks.peers import peer_python
+from benchmarks.processes import ROOT
 from benchmarks.report import Row, print_table, write_result
-from tests.drawing import mirror_cmu_1, write_slide
-from wsiparse.geometry import Region
-from wsiparse.slides.jpeg_tiff import JpegTiffReader
-from wsiparse.slides.levels import cut_region
-from wsiparse.slides.open import describe, open_slide
-from wsiparse.slides.slide import Pixels
-from wsiparse.slides.tiff import TiledLevel, read_jpeg_levels
+from benchmarks.rivals.readers import Request, open_ours, read_openslide, read_ours, read_raw
+from benchmarks.rivals.turns import Corner, Turn, time_reads
+from benchmarks.slides import MPP, find_slide
 
-SIDE = 8192
-TURNS = 5
-REGIONS = 9
-Read = Callable[[Region], object]
+JPEG, JPEG2000 = "jpeg", 33005
+SIDES = {JPEG: 8192, JPEG2000: 4096}
+RESAMPLED_MPP = 0.75
+READS = 9
+PEERS = ("tiffslide", "tiatoolbox")
+RIVALS = ("raw", "openslide", *PEERS)
+Rival = Callable[[Sequence[Corner]], Turn]
 
 
 @dataclass(frozen=True)
 class Case:
     """One slide, one size and place of the tiles that are asked for."""
 
-    path: Path
+    codec: str | int
     stored: int
     tile: int
-    aligned: bool
+    place: str
     threads: int
 
-    def choose_regions(self, turn: int, side: int = SIDE) -> list[Region]:
-        """Scattered positions, new ones each turn, so that no rival profits from what another turn left in a cache."""
+    @property
+    def request(self) -> Request:
+        """The tiles as readers are asked for them."""
+        path = find_slide(SIDES[self.codec], tile=self.stored, compression=self.codec)
+        return Request(path, self.tile, RESAMPLED_MPP if self.place == "resampled" else MPP)
+
+    def choose_corners(self, turn: int) -> list[Corner]:
+        """Scattered places, new ones each turn, so that no rival profits from what another turn left in a cache."""
         rng = np.random.default_rng(turn)
-        places = rng.integers(0, (side - self.tile) // self.stored, (REGIONS, 2)) * self.stored
-        shift = 0 if self.aligned else self.stored // 2 + 3
-        return [Region(int(x) + shift, int(y) + shift, self.tile, self.tile) for x, y in places]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one rival took for the tiles of one turn."""
-
-    megapixels: float
-    seconds: float
-    processor_seconds: float
-
-
-class OpenSlideRival:
-    """OpenSlide as its users call it: read_region, then RGB as an array."""
-
-    def __init__(self, path: Path) -> None:
-        self._slide = openslide.OpenSlide(path)
-
-    def read(self, region: Region) -> Pixels:
-        """RGB of a region of level 0, uint8 [h, w, 3]."""
-        image = self._slide.read_region((region.x, region.y), 0, (region.width, region.height))
-        return np.asarray(image.convert("RGB"))
-
-
-class RawRival:
-    """The decoder alone, on all stored tiles that a region touches."""
-
-    def __init__(self, path: Path, level: TiledLevel) -> None:
-        self._file = path.open("rb")
-        self._level = level
-
-    def read(self, region: Region) -> None:
-        """Decode and forget."""
-        for part in cut_region(region, self._level.tile):
-            index = self._level.index_at(part)
-            data = os.pread(self._file.fileno(), int(self._level.counts[index]), int(self._level.offsets[index]))
-            imagecodecs.jpeg8_decode(
-                data, tables=self._level.tables, colorspace=self._level.colorspace, outcolorspace="RGB"
-            )
-
-
-def measure_case(case: Case) -> Row:
-    """Megapixels a second of each rival, and their ratios."""
-    slide = describe(case.path)
-    levels = read_jpeg_levels(case.path, [(grid.width, grid.height) for grid in slide.levels])
-    ours = JpegTiffReader(slide, levels, threads=case.threads)
-    openslide_rival, raw = OpenSlideRival(case.path), RawRival(case.path, levels[0])
-    for region in case.choose_regions(turn=99)[:2]:
-        if not np.array_equal(ours.read_region(region, 0), openslide_rival.read(region)):
-            raise SystemExit(f"{case}: pixels differ from OpenSlide's")
-    rivals: dict[str, Read] = {
-        "wsiparse": lambda region: ours.read_region(region, 0),
-        "raw": raw.read,
-        "openslide": openslide_rival.read,
-    }
-    turns = take_turns(rivals, case, callers={"openslide": case.threads, "raw": case.threads})
-    return {
-        "stored tile": case.stored,
-        "tile": case.tile,
-        "place": "aligned" if case.aligned else "unaligned",
-        "threads": case.threads,
-        **summarize_turns(turns),
-    }
-
-
-def take_turns(rivals: dict[str, Read], case: Case, callers: dict[str, int], side: int = SIDE) -> dict[str, list[Turn]]:
-    """All rivals' turns; `callers` threads call a rival at once, by default one."""
-    turns: dict[str, list[Turn]] = {name: [] for name in rivals}
-    for number in range(TURNS):
-        regions = case.choose_regions(number, side)
-        names = list(rivals)
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            turns[name].append(time_reads(rivals[name], regions, callers.get(name, 1)))
-    return turns
-
-
-def time_reads(read: Read, regions: Sequence[Region], callers: int) -> Turn:
-    """Read the first region to settle, then time the others."""
-    with ThreadPoolExecutor(callers) as pool:
-        list(pool.map(read, [regions[0]] * callers))
-        clock, processor = time.perf_counter(), time.process_time()
-        list(pool.map(read, regions[1:]))
-        clock, processor = time.perf_counter() - clock, time.process_time() - processor
-    return Turn(sum(region.area for region in regions[1:]) / 1e6, clock, processor)
-
-
-def summarize_turns(turns: dict[str, list[Turn]]) -> Row:
-    """Median speeds by the clock, and how many times the work a processor second of ours does of each rival's."""
-    speeds = {f"{name} MP/s": statistics.median(t.megapixels / t.seconds for t in own) for name, own in turns.items()}
-    ratios = {
-        f"× {name}": statistics.median(
-            b.processor_seconds / a.processor_seconds for a, b in zip(ours, own, strict=True)
-        )
-        for ours in [turns["wsiparse"]]
-        for name, own in turns.items()
-        if name != "wsiparse"
-    }
-    return {name: round(value, 2) for name, value in (speeds | ratios).items()}
-
-
-def measure_jpeg2000(path: Path) -> Row:
-    """Tiles of a JPEG2000 slide, which both read through OpenSlide."""
-    reader, rival = open_slide(path, mpp=0.25), OpenSlideRival(path)
-    rivals: dict[str, Read] = {"wsiparse": lambda region: reader.read_region(region, 0), "openslide": rival.read}
-    turns = take_turns(rivals, Case(path, 256, 512, True, 1), {}, side=3500)
-    place = {"stored tile": 256, "tile": 512, "place": "JPEG2000", "threads": 1}
-    return place | dict(summarize_turns(turns))
-
-
-def list_cases(folder: Path) -> Iterator[Case]:
-    """All slides, tile sizes, places and threads."""
-    for stored in (256, 240):
-        path = write_slide(folder / f"{stored}.svs", (SIDE, SIDE), 0.5, mirror_cmu_1(), tile=stored)
-        for tile in (512, 1024):
-            for aligned in (True, False):
-                for threads in (1, 2):
-                    yield Case(path, stored, tile, aligned, threads)
+        places = rng.integers(0, (SIDES[self.codec] - self.request.side) // self.stored, (READS, 2)) * self.stored
+        shift = self.stored // 2 + 3 if self.place == "unaligned" else 0
+        return [(int(x) + shift, int(y) + shift) for x, y in places]
 
 
 def main() -> None:
     """Measure all cases, print the table and write the result."""
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [measure_case(case) for case in list_cases(Path(folder))]
-    shared = os.environ.get("WSIPARSE_SHARED_DATA")
-    if shared:
-        rows.append(measure_jpeg2000(Path(shared, "slides", "tcga-cr-7395-01a-01-ts1.svs")))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="tiles of 512 in one thread, one turn")
+    options = parser.parse_args()
+    cases = [case for case in list_cases() if not options.quick or (case.tile, case.threads) == (512, 1)]
+    rows = [measure_case(case, 1 if options.quick else options.turns) for case in cases]
     print_table("tiles read", rows)
     print(write_result("read_tiles", rows))
+
+
+def list_cases() -> Iterator[Case]:
+    """All slides, tile sizes, places and threads."""
+    for tile, threads in itertools.product((512, 1024), (1, 2)):
+        for stored, place in itertools.product((256, 240), ("aligned", "unaligned")):
+            yield Case(JPEG, stored, tile, place, threads)
+        yield Case(JPEG, 240, tile, "resampled", threads)
+        for place in ("aligned", "unaligned", "resampled"):
+            yield Case(JPEG2000, 240, tile, place, threads)
+
+
+def measure_case(case: Case, turns: int) -> Row:
+    """Megapixels a second of each rival, and how many times their work ours does in a second of processor."""
+    with ExitStack() as stack:
+        rivals = start_rivals(case, stack)
+        taken = take_turns(rivals, [case.choose_corners(turn) for turn in range(turns)])
+    place = {
+        "codec": "JPEG" if case.codec == JPEG else "JPEG2000",
+        "stored tile": case.stored,
+        "tile": case.tile,
+        "place": case.place,
+        "threads": case.threads,
+    }
+    return {**place, **summarize_turns(taken, (READS - 1) * case.tile**2 / 1e6)}
+
+
+def start_rivals(case: Case, stack: ExitStack) -> dict[str, Rival]:
+    """All rivals that can be had, ready to take turns."""
+    request, threads = case.request, case.threads
+    reader = open_ours(request, threads)
+    ours, openslide = read_ours(request, reader), read_openslide(request)
+    check_pixels(case, ours, openslide)
+    reads = {"wsiparse": ours, "raw": read_raw(request), "openslide": openslide}
+    callers = {"wsiparse": 1 if case.codec == JPEG else threads}
+    rivals: dict[str, Rival] = {
+        name: functools.partial(time_reads, read, callers=callers.get(name, threads)) for name, read in reads.items()
+    }
+    for name in PEERS:
+        words = (name, request.path, request.tile, request.mpp, threads)
+        if command := peer_python("benchmarks.rivals.peer_reader", *words):
+            rivals[name] = stack.enter_context(talk_to(command))
+    return rivals
+
+
+def check_pixels(case: Case, ours: Callable[[Corner], object], theirs: Callable[[Corner], object]) -> None:
+    """Stop where ours differ from OpenSlide's, which they must not unless they are resampled."""
+    for corner in case.choose_corners(turn=99)[:2]:
+        if case.place != "resampled" and not np.array_equal(np.asarray(ours(corner)), np.asarray(theirs(corner))):
+            raise SystemExit(f"{case}: pixels differ from OpenSlide's")
+
+
+@contextmanager
+def talk_to(command: Sequence[str]) -> Iterator[Rival]:
+    """A rival in a process of its own, which does a turn for each line."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
+        ask = functools.partial(ask_turn, process)
+        ask([(0, 0)] * 2)  # imports, and opens the slide
+        yield ask
+        process.communicate()
+
+
+def ask_turn(process: subprocess.Popen[str], corners: Sequence[Corner]) -> Turn:
+    """Send the places of a turn and take the answer."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(corners) + "\n")
+    process.stdin.flush()
+    return Turn(**json.loads(process.stdout.readline()))
+
+
+def take_turns(rivals: dict[str, Rival], turns: Sequence[Sequence[Corner]]) -> dict[str, list[Turn]]:
+    """All rivals' turns, each turn in another order."""
+    taken: dict[str, list[Turn]] = {name: [] for name in rivals}
+    for number, corners in enumerate(turns):
+        names = list(rivals)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            taken[name].append(rivals[name](corners))
+    return taken
+
+
+def summarize_turns(taken: dict[str, list[Turn]], megapixels: float) -> Row:
+    """Median speeds and ratios; None for who took no turn."""
+    speeds: dict[str, float | None] = {f"{name} MP/s": None for name in ("wsiparse", *RIVALS)}
+    ratios: dict[str, float | None] = {f"× {name}": None for name in RIVALS}
+    for name, turns in taken.items():
+        speeds[f"{name} MP/s"] = round(statistics.median(megapixels / turn.seconds for turn in turns), 2)
+        if name in RIVALS:
+            pairs = zip(turns, taken["wsiparse"], strict=True)
+            ratio = statistics.median(own.processor_seconds / ours.processor_seconds for own, ours in pairs)
+            ratios[f"× {name}"] = round(ratio, 2)
+    return {**speeds, **ratios}
 
 
 if __name__ == "__main__":
