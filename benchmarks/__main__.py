@@ -6,8 +6,22 @@ import os
 import subprocess
 import sys
 
-SCRIPTS = ("read_tiles", "memory", "seams", "instances", "prompts", "precision", "absent", "slide_cost")
-NEED_DATA = ("model_quality",)
+SCRIPTS = (
+    "read_tiles",
+    "whole_slide",
+    "ceiling",
+    "one_machine",
+    "scaling",
+    "memory",
+    "seams",
+    "polygons",
+    "instances",
+    "prompts",
+    "precision",
+    "absent",
+    "slide_cost",
+)
+NEED_DATA = ("model_quality", "validity")
 """Measured on the full data sets, which WSIPARSE_SHARED_DATA names."""
 
 

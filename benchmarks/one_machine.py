@@ -1,6 +1,6 @@
 """On one machine: what does Dask cost, does a second process pay, and what does glass cost?
 
-    python -m benchmarks.one_machine [--side 6144] [--turns 5] [--quick]
+    python -m benchmarks.one_machine [--side 4096] [--turns 5] [--quick]
 
 Each row sets one way to run a slide beside another; both take turns, each in a process of its own, without imports and
 the loading of weights, and `ratio` is the median of the turns' seconds of the first by those of the second.
@@ -52,7 +52,7 @@ Pair = tuple[str, Way, Way]
 def main() -> None:
     """Measure all pairs and write the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--side", type=int, default=6144, help="of the default model's slides; others follow")
+    parser.add_argument("--side", type=int, default=4096, help="of the default model's slides; others follow")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="side 1536, one turn")
     options = parser.parse_args()

@@ -90,9 +90,5 @@ def choose_decoder(page: tifffile.TiffPage) -> Callable[[bytes], object]:
     """The decoder of a page's tiles."""
     if page.compression != tifffile.COMPRESSION.JPEG:
         return lambda data: imagecodecs.jpeg2k_decode(data)
-    options = {
-        "tables": page.jpegtables,
-        "colorspace": tifffile.PHOTOMETRIC(page.photometric).name,
-        "outcolorspace": "RGB",
-    }
-    return lambda data: imagecodecs.jpeg8_decode(data, **options)
+    space = tifffile.PHOTOMETRIC(page.photometric).name
+    return lambda data: imagecodecs.jpeg8_decode(data, tables=page.jpegtables, colorspace=space, outcolorspace="RGB")
