@@ -255,3 +255,4 @@ def test_the_published_fits_are_taken_for_the_published_model_alone(name: str) -
     assert rules.fits == {"immune cells": shipped["inflammatory cells"]}
     assert make_rules(RunConfig(validity="off"), name, [cells]).fits == {}
     assert make_rules(RunConfig(), "rivals", [cells]).fits == {}
+    assert make_rules(RunConfig(validity="biomedparse-v1"), "rivals", [cells]).fits == rules.fits

@@ -44,7 +44,7 @@ def _add_model_options(group: Any) -> None:
 def _add_judgement(group: Any) -> None:
     group.add_argument("--recognition", help="threshold, or as BiomedParse selects targets: paper or code")
     group.add_argument("--win-share", type=float, help="share of its pixels a target must win, for paper and code; 0.5")
-    group.add_argument("--validity", help="JSON file of fits to test findings by, or off; the model's own unless given")
+    group.add_argument("--validity", help="fits to test findings by: a JSON file, a shipped name, or off")
     group.add_argument("--refuse-below", type=float, help="p-value of the median tile that marks a target; 0.01")
     group.add_argument("--drop-refused", action="store_true", default=None, help="leave such targets out")
 

@@ -55,7 +55,8 @@ class RunConfig(BaseModel):
     win_share: float = Field(default=0.5, ge=0, le=1)
     """λ of that selection: the share of its pixels that a target must win against the others of its group."""
     validity: str | None = None
-    """JSON file of Beta fits by which findings are tested; None takes the model's own where it has some, `off` none."""
+    """Beta fits by which findings are tested: a JSON file, or the name of some that ship (`wsiparse-open-1`). None
+    tests BiomedParse by the published ones and no other model; `off` tests nothing."""
     refuse_below: float = Field(default=0.01, ge=0, le=1)
     """A target is marked as refused where the p-value of its median tile is below this."""
     drop_refused: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from wsiparse.errors import InputError
 from wsiparse.files import find_config
@@ -15,6 +14,8 @@ from wsiparse.runs.config import RunConfig
 
 OFF = "off"
 """The setting `validity` of a run that asks for no test."""
+PUBLISHED = "biomedparse-v1"
+"""The model that the test was published with, and its fits; another model is tested where a run says by which fits."""
 RULES = {"paper": PAPER, "code": CODE}
 """Ways of recognition that select among targets; `threshold` selects nothing."""
 
@@ -44,20 +45,15 @@ def make_rules(config: RunConfig, model: str, targets: Sequence[Target]) -> Rule
 
 
 def _find_fits(config: RunConfig, model: str, targets: Sequence[Target]) -> Fits:
-    if config.validity == OFF:
+    if config.validity == OFF or not (config.validity or model.startswith(PUBLISHED)):
         return {}
-    path = config.validity or find_shipped(model)
-    fits = load_fits(path) if path else {}
+    named = config.validity or PUBLISHED
+    shipped = find_config("validity", f"{named}.json")
+    fits = load_fits(shipped if shipped.exists() else named)
     chosen = choose_fits(fits, targets)
     if config.validity and not chosen:
         raise InputError(
-            f"validity {path}: fits of {', '.join(fits)}, expected some of {', '.join(t.name for t in targets)}; "
+            f"validity {named}: fits of {', '.join(fits)}, expected some of {', '.join(t.name for t in targets)}; "
             f"make them with `wsiparse models calibrate`, or say {OFF}"
         )
     return chosen
-
-
-def find_shipped(model: str) -> Path | None:
-    """The fits that ship for a model, however it is executed; None where there are none."""
-    files = sorted(find_config("validity").glob("*.json"))
-    return next((file for file in files if model.startswith(file.stem)), None)
