@@ -6,7 +6,7 @@ chunks and one shard, whatever the size of the slide. Building again gives the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import Canvas, write_group
 from wsiparse.maps.metadata import describe_image, list_levels
-from wsiparse.maps.shards import create_like, find_chunk, find_shards, read_pixels, write_shard
+from wsiparse.maps.shards import Shards, create_like, find_shards, open_shards, write_shard
+from wsiparse.slides.levels import Size, cut_region
 
 Pool = Callable[[NDArray[Any]], NDArray[Any]]
 """Halves the last two axes of an array, rounding up."""
@@ -99,15 +100,17 @@ def _make_even(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _coarsen(source: Path, fine: Grid, region: Region, pool: Pool) -> NDArray[Any]:
-    strips = [pool(read_pixels(source, _refine(strip, fine))) for strip in _cut_strips(region, find_chunk(source))]
-    return np.concatenate(strips, axis=-2)  # [..., h, w]
+    shards = open_shards(source)
+    values = np.empty((*shards.leading, region.height, region.width), shards.array.dtype)
+    for cell in cut_region(region, _choose_cell(shards)):
+        values[(..., *cell.shift(-region.x, -region.y).slices)] = pool(shards.read(_refine(cell, fine)))
+    return values  # [..., h, w]
 
 
-def _cut_strips(region: Region, chunk: int) -> Iterator[Region]:
-    # Two strips never share a fine chunk, so that each is decoded once.
-    rows = chunk // 2 if chunk % 2 == 0 else chunk
-    for y in range(region.y, region.bottom, rows):
-        yield Region(region.x, y, region.width, min(rows, region.bottom - y))
+def _choose_cell(shards: Shards) -> Size:
+    # One row of a shard's chunks: two cells never share a chunk, so that each is decoded once.
+    width, height = (side // 2 if side % 2 == 0 else side for side in (shards.block, shards.chunk))
+    return width, height
 
 
 def _refine(region: Region, fine: Grid) -> Region:

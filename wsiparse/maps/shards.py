@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,15 +66,57 @@ def write_shard(path: Path, region: Region, values: npt.NDArray[Any]) -> None:
         array[(..., *region.slices)] = values
 
 
+@dataclass(frozen=True)
+class Shards:
+    """An array that is open for reading, for whoever reads many regions of it."""
+
+    path: Path
+    array: zarr.Array[Any]
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Sizes of the axes before y and x."""
+        return tuple(self.array.shape[:-2])
+
+    @property
+    def block(self) -> int:
+        """Side of a shard."""
+        return _block_side(self.array)
+
+    @property
+    def chunk(self) -> int:
+        """Side of the chunks in it."""
+        return self.array.chunks[-1]
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
+        inside = region.intersect(Region(0, 0, self.array.shape[-1], self.array.shape[-2]))
+        values = np.zeros((*self.leading, region.height, region.width), self.array.dtype)
+        for part in cut_region(inside, (self.block, self.block)):
+            self._read_part(part, values[(..., *part.shift(-region.x, -region.y).slices)])
+        return values
+
+    def _read_part(self, part: Region, out: npt.NDArray[Any]) -> None:
+        """Read pixels that lie in one shard into `out`."""
+        row, column = part.y // self.block, part.x // self.block
+        cut = (*self.leading, self.block // self.chunk, self.block // self.chunk)
+        inside = part.shift(-column * self.block, -row * self.block)
+        try:
+            place_chunks(shard_file(self.path, self.array.ndim, row, column), cut, self.chunk, inside, out)
+        except (OSError, DamagedShardError) as error:
+            raise OutputError(
+                f"{self.path}: damaged shard in {part} ({error}); run the slide again with --overwrite"
+            ) from error
+
+
+def open_shards(path: Path) -> Shards:
+    """The array at `path`."""
+    return Shards(path, _open_array(path, "r"))
+
+
 def read_pixels(path: Path, region: Region) -> npt.NDArray[Any]:
     """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
-    array = _open_array(path, "r")
-    inside = region.intersect(Region(0, 0, array.shape[-1], array.shape[-2]))
-    values = np.zeros((*array.shape[:-2], region.height, region.width), array.dtype)
-    block = _block_side(array)
-    for part in cut_region(inside, (block, block)):
-        _read_part(path, array, part, values[(..., *part.shift(-region.x, -region.y).slices)])
-    return values
+    return open_shards(path).read(region)
 
 
 def find_shards(path: Path) -> set[tuple[int, int]]:
@@ -81,11 +124,6 @@ def find_shards(path: Path) -> set[tuple[int, int]]:
     files = (file for file in (path / "c").rglob("*") if file.name.isdecimal() and file.is_file())
     # A machine that lost power may keep the name of a file whose bytes never reached the disk.
     return {(int(file.parent.name), int(file.name)) for file in files if file.stat().st_size}
-
-
-def find_chunk(path: Path) -> int:
-    """Side of the inner chunks of the array at `path`."""
-    return _open_array(path, "r").chunks[-1]
 
 
 def shard_file(path: Path, axes: int, row: int, column: int) -> Path:
@@ -130,15 +168,3 @@ def _check_shard(path: Path, array: zarr.Array[Any], region: Region, values: npt
     expected = (*array.shape[:-2], region.height, region.width)
     if values.shape != expected or values.dtype != array.dtype:
         raise OutputError(f"{path}: got {values.dtype} {values.shape}, expected {array.dtype} {expected} for {region}")
-
-
-def _read_part(path: Path, array: zarr.Array[Any], part: Region, out: npt.NDArray[Any]) -> None:
-    """Read pixels that lie in one shard into `out`."""
-    block, side = _block_side(array), array.chunks[-1]
-    row, column = part.y // block, part.x // block
-    cut = (*array.shape[:-2], block // side, block // side)
-    inside = part.shift(-column * block, -row * block)
-    try:
-        place_chunks(shard_file(path, len(array.shape), row, column), cut, side, inside, out)
-    except (OSError, DamagedShardError) as error:
-        raise OutputError(f"{path}: damaged shard in {part} ({error}); run the slide again with --overwrite") from error

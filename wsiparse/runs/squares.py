@@ -106,17 +106,29 @@ def derive_square(work: SquareWork) -> Times:
     return_freed_memory()
     clock = StageClock()
     with clock.measure("pyramid"):
-        _coarsen(Path(work.canvas.path), work, pool_mean)
+        peaks = _coarsen_canvas(work)
+    wanted = [labels for labels in work.labels if _reach(_choose_channels(peaks, labels.image), labels.cuts)]
     found: set[LabelWork] = set()
-    for block in work.blocks:
-        found.update(_derive_block(work, block, clock))
+    for block in work.blocks if wanted else ():
+        found.update(_derive_block(work.canvas, block, wanted, clock))
     with clock.measure("pyramid"):
-        for labels in work.labels:
-            if labels in found:
-                _coarsen(labels.image.path, work, pool_mode)
+        for labels in found:
+            _coarsen(labels.image.path, work, pool_mode)
     with write_whole(work.mark) as partial:
         partial.touch()
     return clock.stop()
+
+
+def _coarsen_canvas(work: SquareWork) -> NDArray[np.uint8]:
+    """Write the canvas's shard of level 1; returns no less than the largest value of each of its channels [K, 1]."""
+    peaks = np.full((len(work.canvas.targets), 1), 0 if len(list_levels(work.canvas.grid)) > 1 else 255, np.uint8)
+
+    def pool(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        np.maximum(peaks, values.max((1, 2))[:, None], out=peaks)
+        return pool_mean(values)
+
+    _coarsen(Path(work.canvas.path), work, pool)
+    return peaks
 
 
 def _coarsen(path: Path, work: SquareWork, pool: Pool) -> None:
@@ -125,12 +137,12 @@ def _coarsen(path: Path, work: SquareWork, pool: Pool) -> None:
         build_shard(path, levels, 1, work.place, work.canvas.tiling.block, pool)
 
 
-def _derive_block(work: SquareWork, block: Block, clock: StageClock) -> Iterator[LabelWork]:
+def _derive_block(canvas: Canvas, block: Block, wanted: Sequence[LabelWork], clock: StageClock) -> Iterator[LabelWork]:
     """Write a block's labels and pieces; yields the groups of which there are any."""
-    halo = max(labels.tracing.halo for labels in work.labels)
+    halo = max(labels.tracing.halo for labels in wanted)
     with clock.measure("label"):
-        values = read_region(work.canvas, block.region.grow(halo))  # [K, h + 2 halo, w + 2 halo]
-    for labels in work.labels:
+        values = read_region(canvas, block.region.grow(halo))  # [K, h + 2 halo, w + 2 halo]
+    for labels in wanted:
         rim = halo - labels.tracing.halo
         scores = _choose_channels(values[:, rim : values.shape[1] - rim, rim : values.shape[2] - rim], labels.image)
         if _derive_labels(labels, block, scores, clock):
