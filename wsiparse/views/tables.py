@@ -33,7 +33,7 @@ def make_table(*columns: str) -> Table:
 
 def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
     """What a run found on each slide, and which failed; returns how many did."""
-    table = make_table("slide", "state", "target", "objects ", "area mm² ", "mean p ", "seconds ")
+    table = make_table("slide", "state", "target", "objects ", "area mm² ", "mean p ", "seconds ", "model waited ")
     states = {row.id: run.state(row.id) for row in rows}
     for slide_id, state in states.items():
         _add_slide(table, run, slide_id, state)
@@ -54,11 +54,12 @@ def _add_slide(table: Table, run: Run, slide_id: str, state: State) -> None:
         table.add_row(slide_id, state)
         return
     summary = run.summary(slide_id)
-    seconds = f"{sum(summary['seconds'].values()):.1f}"
+    seconds, waited = f"{sum(summary['seconds'].values()):.1f}", summary["model_wait_share"]
+    spent = (seconds, "" if waited is None else f"{waited:.0%}")
     for n, entry in enumerate(summary["targets"]):
         probability = "" if entry["mean_probability"] is None else f"{entry['mean_probability']:.2f}"
         cells = (entry["target"], str(entry["objects"]), f"{entry['area_um2'] / 1e6:.4f}", probability)
-        table.add_row(slide_id if n == 0 else "", state if n == 0 else "", *cells, seconds if n == 0 else "")
+        table.add_row(slide_id if n == 0 else "", state if n == 0 else "", *cells, *(spent if n == 0 else ()))
 
 
 def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> None:
