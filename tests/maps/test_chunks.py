@@ -1,0 +1,53 @@
+"""Chunks placed by hand against what zarr itself reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from wsiparse.errors import OutputError
+from wsiparse.geometry import Region
+from wsiparse.maps.shards import create_array, read_pixels, shard_file, write_shard
+
+SIDES = {"maps": (3, 1100, 900), "codes": (1100, 900)}
+BLOCK = 768
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("arrays")
+    rng = np.random.default_rng(0)
+    for name, dtype in (("maps", np.uint8), ("codes", np.uint16)):
+        create_array(folder / name, SIDES[name], BLOCK, dtype)
+        for x, y in ((0, 0), (0, BLOCK), (BLOCK, BLOCK)):
+            region = Region(x, y, BLOCK, BLOCK).intersect(Region(0, 0, 900, 1100))
+            values: NDArray[np.int64] = rng.integers(0, 200, (*SIDES[name][:-2], region.height, region.width))
+            write_shard(folder / name, region, values.astype(dtype))
+    return folder
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(sorted(SIDES)), st.tuples(*[st.integers(-50, 1100)] * 2), st.tuples(*[st.integers(1, 500)] * 2))
+def test_any_region_is_what_zarr_reads(arrays: Path, name: str, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    whole = np.asarray(zarr.open_array(store=str(arrays / name), mode="r")[...])
+    framed = np.pad(whole, [(0, 0)] * (whole.ndim - 2) + [(50, 600), (50, 800)])
+    region = Region(*corner, *size)
+    np.testing.assert_array_equal(read_pixels(arrays / name, region), framed[(..., *region.shift(50, 50).slices)])
+
+
+@pytest.mark.parametrize("place", [0, -10])
+def test_a_shard_with_wrong_bytes_is_not_read(tmp_path: Path, place: int) -> None:
+    create_array(tmp_path / "a", (300, 300), 300, np.uint8)
+    write_shard(tmp_path / "a", Region(0, 0, 300, 300), np.arange(90000).reshape(300, 300).astype(np.uint8))
+    file = shard_file(tmp_path / "a", 2, 0, 0)
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(OutputError, match="damaged shard"):
+        read_pixels(tmp_path / "a", Region(0, 0, 10, 10))
