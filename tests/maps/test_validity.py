@@ -162,3 +162,15 @@ def test_fits_are_written_as_they_are_read(tmp_path: Path) -> None:
 def test_too_few_samples_are_refused_by_the_targets_name() -> None:
     with pytest.raises(InputError, match=r"'nuclei': 19 tiles .* expected at least 20"):
         fit_features("nuclei", np.full((MIN_SAMPLES - 1, 4), 0.5))
+
+
+def test_absent_targets_are_told_from_present_ones() -> None:
+    """Sanity on drawn masks: colours of one stain for what is there, of others or no mask for what is not."""
+    rng = np.random.default_rng(0)
+    fits = load_fits(FITS)["neoplastic cells"]
+    there = np.stack([rng.beta(fit.a, fit.b, 200) for fit in fits], 1)
+    elsewhere = there * rng.uniform(0.55, 1.0, (200, 1)) * [1, 1.4, 2.0, 1.3]
+    absent = np.where(rng.random((200, 1)) < 0.3, 0, elsewhere.clip(0, 0.999))
+    present, missing = (judge_tile(statistics, fits) for statistics in (there, absent))
+    assert (present[:, None] > missing).mean() > 0.95  # area under the ROC curve
+    assert (missing < 0.01).mean() > (present < 0.01).mean() + 0.5
