@@ -239,6 +239,8 @@ class _Cohort:
         for future in self.completed:
             if not future.cancelled():
                 self._take(future)
+                # What is held is done again where its worker dies: a square anew while its slide is being finished.
+                future.release()
                 self._refill()
         if self.preparing or self.slides or self.finishing:
             raise ConnectionError(LOST)

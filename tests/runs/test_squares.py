@@ -1,0 +1,73 @@
+"""Squares of blocks: written where something is found, done once, and the slide the same whoever derived them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import wsiparse
+from tests.conftest import MakeSlide
+from tests.outputs import hash_results
+from tests.tiny import build_tone
+from wsiparse.maps.canvas import list_canvases
+from wsiparse.maps.labels import list_labels, read_labels, written_labels
+from wsiparse.maps.shards import find_shards
+from wsiparse.models.load import ModelSpec
+from wsiparse.runs.judge import Judgement, Verdict
+from wsiparse.runs.run import State
+from wsiparse.runs.squares import PIECES, create_maps, derive_square, list_squares
+from wsiparse.runs.work import SlideWork
+from wsiparse.slides.slide import Pixels
+
+SETTINGS: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial", "block_tiles": 3}
+SIZE = 900
+
+
+def draw_one_corner() -> Pixels:
+    """A slide of middle grey, which is nothing, with dark stripes in its upper left corner."""
+    pixels = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    pixels[:150:2, :150] = 20
+    return pixels
+
+
+def test_only_blocks_in_which_something_is_found_have_labels(make_slide: MakeSlide, tmp_path: Path) -> None:
+    slide = make_slide(SIZE, SIZE, pixels=draw_one_corner())
+    results = wsiparse.run(slide, tmp_path / "out", targets=["dark"], **SETTINGS)
+    assert results.run.state("drawn") is State.DONE
+    [canvas] = list_canvases(tmp_path / "out/drawn/parse.zarr")
+    [image] = list_labels(canvas)
+    assert written_labels(image) == {(0, 0)}
+    assert find_shards(image.path / "1") == {(0, 0)}
+    assert len(find_shards(canvas.level_path(0))) == canvas.tiling.block_rows * canvas.tiling.block_columns > 4
+    found = np.asarray(results.probability("dark")) >= 153
+    assert np.array_equal(read_labels(image, canvas.grid.region), found)
+    assert not (tmp_path / "out/drawn" / PIECES).exists()
+
+
+def test_a_slide_is_the_same_whoever_derived_its_squares(
+    make_slide: MakeSlide, tmp_path: Path, monkeypatch: Any
+) -> None:
+    slide = make_slide(SIZE, SIZE)
+    wsiparse.run(slide, tmp_path / "alone", **SETTINGS)
+    derived: list[int] = []
+
+    def create_and_derive(work: SlideWork) -> None:
+        create_maps(work)
+        judgement = judge(work)
+        squares = list(list_squares(work, judgement))
+        for square in [*squares[::-2], squares[-1]]:
+            derive_square(square)
+        derived.append(len(squares) - len(list(list_squares(work, judgement))))
+
+    monkeypatch.setattr("wsiparse.runs.pipeline.create_maps", create_and_derive)
+    wsiparse.run(slide, tmp_path / "helped", **SETTINGS)
+    assert derived[0] > 3
+    assert hash_results(tmp_path / "helped") == hash_results(tmp_path / "alone")
+
+
+def judge(work: SlideWork) -> Judgement:
+    """Every target by its own threshold."""
+    targets = build_tone(ModelSpec("tone")).targets
+    return Judgement({t.name: Verdict(cut, None) for t, cut in zip(targets, (153, 153, 128), strict=True)}, 0)
