@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -114,14 +116,19 @@ def draw_scores(labels: Mask, seed: int) -> Scores:
     return np.random.default_rng(seed).integers(0, 256, (2, *labels.shape)).astype(np.uint8)
 
 
-def trace_blocks(labels: Mask, scores: Scores | None, side: int) -> list[Pieces]:
-    """The pieces of every block of `side` pixels, row by row."""
+def cut_regions(labels: NDArray[np.integer[Any]], side: int) -> list[Region]:
+    """Blocks of `side` pixels that cover a label map, row by row."""
     height, width = labels.shape
-    regions = [
+    return [
         Region(x, y, min(side, width - x), min(side, height - y))
         for y in range(0, height, side)
         for x in range(0, width, side)
     ]
+
+
+def trace_blocks(labels: Mask, scores: Scores | None, side: int) -> list[Pieces]:
+    """The pieces of every block of `side` pixels, row by row."""
+    regions = cut_regions(labels, side)
     return [trace_block(labels[r.slices], None if scores is None else scores[:, *r.slices], r) for r in regions]
 
 
@@ -142,3 +149,8 @@ def annotate(
     """All annotations of a label map."""
     grid, slide = make_slide(labels, scale)
     return list(join_blocks(trace_blocks(labels, scores, side), targets, grid, slide.grid))
+
+
+def as_bytes(annotations: list[Annotation]) -> list[tuple[object, ...]]:
+    """All that an annotation says, to the last bit."""
+    return [(a.target, shapely.to_wkb(a.polygon), a.area_um2, a.probability, a.shape, a.runner_up) for a in annotations]

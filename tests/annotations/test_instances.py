@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tests.annotations.discs import Mask, draw_discs, draw_noise
-from tests.annotations.masks import GLAND, NUCLEUS, TARGETS, make_slide
+from tests.annotations.masks import GLAND, NUCLEUS, TARGETS, as_bytes, cut_regions, make_slide
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.instances import InstanceTracing, ReadLabels, trace_instance_block, trace_instances
 from wsiparse.annotations.pieces import Pieces
@@ -41,20 +41,11 @@ def read_from(labels: LabelMap, scores: Scores) -> ReadLabels:
     return read
 
 
-def cut_blocks(labels: LabelMap, side: int) -> list[Region]:
-    height, width = labels.shape
-    return [
-        Region(x, y, min(side, width - x), min(side, height - y))
-        for y in range(0, height, side)
-        for x in range(0, width, side)
-    ]
-
-
 def trace(
     labels: LabelMap, scores: Scores, side: int, options: Splitting, targets: tuple[Target, ...] = TARGETS
 ) -> list[Pieces]:
     tracing = InstanceTracing.of_targets(targets, 0.5, options)
-    return list(trace_instances(read_from(labels, scores), cut_blocks(labels, side), tracing))
+    return list(trace_instances(read_from(labels, scores), cut_regions(labels, side), tracing))
 
 
 def annotate(
@@ -62,10 +53,6 @@ def annotate(
 ) -> list[Annotation]:
     grid, slide = make_slide(np.asarray(labels, np.uint8), 2.0)
     return list(join_blocks(trace(labels, scores, side, options, targets), targets, grid, slide.grid))
-
-
-def as_bytes(annotations: list[Annotation]) -> list[tuple[str, bytes, float, float | None]]:
-    return [(a.target, shapely.to_wkb(a.polygon), a.area_um2, a.probability) for a in annotations]
 
 
 def label_discs(mask: Mask, code: int = 2) -> tuple[NDArray[np.uint8], Scores]:

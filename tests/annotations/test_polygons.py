@@ -18,12 +18,12 @@ from tests.annotations.masks import (
     TARGETS,
     Mask,
     annotate,
+    as_bytes,
     draw_mask,
     draw_scores,
     make_slide,
     trace_blocks,
 )
-from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.polygons import join_blocks, trace_block
 from wsiparse.geometry import Region
 
@@ -45,10 +45,6 @@ def brute_force(labels: Mask) -> list[tuple[str, int, shapely.Geometry]]:
             last = int(np.flatnonzero(ids == n)[-1])
             found.append((last, TARGETS[code - 1].name, int((ids == n).sum()), unite_pixels(ids == n)))
     return [entry[1:] for entry in sorted(found, key=lambda entry: entry[0])]
-
-
-def as_bytes(annotations: list[Annotation]) -> list[tuple[str, bytes, float, float | None]]:
-    return [(a.target, shapely.to_wkb(a.polygon), a.area_um2, a.probability) for a in annotations]
 
 
 @settings(deadline=None, max_examples=60)

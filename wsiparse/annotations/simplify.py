@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import shapely
@@ -13,12 +14,15 @@ from wsiparse.annotations.outlines import Outlines, Polygons, take_rings
 PRECISION = 0.01
 """Level-0 pixels; QuPath 0.6 and later reduce what they read to this grid and refuse a file where that fails."""
 _DIGITS = 2
-AREA_ERROR = 1e-3
+AREA_ERROR = 0.99e-3
 """Largest part of its area by which an outline may change."""
 _CUT = math.sqrt(2) / 4
 """How far from the old corner a corner cut half a pixel to each side lies, in canvas pixels."""
 _FINEST_TOLERANCE = 0.1
-_ATTEMPTS = 4
+_ATTEMPTS = 60
+_PLAIN_ATTEMPTS = 2
+_SPREAD = np.array([0.7548776662466927, 0.5698402909980532])
+"""Multiples of these, without their whole part, fill a square evenly: Roberts' sequence."""
 _CAREFUL_POINTS = 5000
 _CLOSED = 4
 """Points of the smallest closed ring."""
@@ -45,16 +49,21 @@ def simplify_outlines(outlines: Outlines, scale: float, tolerance: float) -> Pol
     """
     result = np.empty(len(outlines), object)
     left = np.arange(len(outlines))
-    while len(left) and tolerance >= _FINEST_TOLERANCE:
-        for drop in (_drop_points, _drop_carefully):
-            exact = outlines.take(left)
-            polygons, good = _fit(drop(exact, tolerance), exact, (scale, tolerance))
-            result[left[good]] = polygons
-            left = left[~good]
-        tolerance /= 2
+    for drop, limit in _list_attempts(tolerance):
+        exact = outlines.take(left)
+        polygons, good = _fit(drop(exact, limit), exact, (scale, limit))
+        result[left[good]] = polygons
+        left = left[~good]
     exact_polygons = outlines.take(left).to_shapely()
     result[left] = snap_polygons(shapely.transform(exact_polygons, lambda points: points * scale))
     return np.asarray(shapely.remove_repeated_points(result))
+
+
+def _list_attempts(tolerance: float) -> Iterator[tuple[Callable[[Outlines, float], Rings], float]]:
+    while tolerance >= _FINEST_TOLERANCE:
+        yield _drop_points, tolerance
+        yield _drop_carefully, tolerance
+        tolerance /= 2
 
 
 def snap_polygons(polygons: Polygons) -> Polygons:
@@ -143,23 +152,34 @@ def _keep_areas(points: Points, rings: Offsets, areas: Values, polygons: Offsets
 
 
 def _fit_areas(points: Points, rings: Offsets, areas: Values, limits: tuple[float, float]) -> Points:
-    # The grid's rounding moves a small area by more than is allowed; another size rounds otherwise, so try a few.
     scale, tolerance = limits
     now, centers = _measure_rings(points, rings)
     lengths = np.diff(rings)
-    spokes = points - np.repeat(centers, lengths, axis=0)
+    spokes, fitted = points - np.repeat(centers, lengths, axis=0), np.empty_like(points)
     most = tolerance / np.maximum.reduceat(np.hypot(*spokes.T), rings[:-1])
     factors = np.sqrt(np.divide(areas, now, out=np.ones_like(areas), where=now / areas > 0))
-    for _ in range(_ATTEMPTS):
+    left = np.full(len(areas), True)
+    for attempt in range(_ATTEMPTS):
         factors = np.clip(factors, 1 - most, 1 + most)
-        fitted = (np.repeat(centers, lengths, axis=0) + spokes * np.repeat(factors, lengths)[:, None]) * scale
-        fitted = np.round(fitted, _DIGITS)
-        ratios = _measure_rings(fitted, rings)[0] / (areas * scale**2)
+        part, starts = take_rings((spokes, rings), np.flatnonzero(left))
+        owners = np.repeat(np.flatnonzero(left), lengths[left])
+        moved = (centers[owners] + part * factors[owners, None]) * scale + _spread(starts, attempt)
+        fitted[np.repeat(left, lengths)] = moved = np.round(moved, _DIGITS)
+        ratios = _measure_rings(moved, starts)[0] / (areas[left] * scale**2)
         wrong = np.abs(ratios - 1) > AREA_ERROR
+        left[left] = wrong
         if not wrong.any():
             break
-        factors[wrong] /= np.sqrt(np.maximum(ratios[wrong], 0.5))
-    return np.asarray(fitted)
+        factors[left] /= np.sqrt(np.maximum(ratios[wrong], 0.5))
+    return fitted
+
+
+def _spread(rings: Offsets, attempt: int) -> Points:
+    # The grid's rounding moves a small area by more than is allowed; corners moved within a step round otherwise.
+    numbers = np.arange(1, rings[-1] + 1) - np.repeat(rings[:-1], np.diff(rings))
+    numbers[rings[1:] - 1] = 1  # the last point is the first
+    turns = numbers[:, None] * max(attempt - _PLAIN_ATTEMPTS + 1, 0) * _SPREAD
+    return np.asarray(((turns + 0.5) % 1 - 0.5) * PRECISION)
 
 
 def _measure_rings(points: Points, rings: Offsets) -> tuple[Values, Points]:
