@@ -16,9 +16,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-LARGE_ARRAY_BYTES = 16 << 20
-KEPT_BYTES = 64 << 20
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
+LARGE_ARRAY_BYTES = 4 << 20
 
 
 @functools.cache
@@ -26,13 +25,11 @@ def return_freed_memory() -> None:
     """Have this process give large arrays back to the system when they are freed; once, and only with glibc.
 
     Left to itself glibc learns from the first freed array to keep later ones, in an arena for each thread: half a
-    gigabyte that nothing uses, in a process that does a block's work. Arrays of one tile stay: clearing their pages
-    anew for every tile took three times as long as a small model on them.
+    gigabyte that nothing uses, in a process that does a block's work.
     """
     if platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY_BYTES)
-        allocator.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         allocator.mallopt(M_ARENA_MAX, 2)
 
 
