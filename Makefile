@@ -44,6 +44,7 @@ full: $(READY)
 	$(BIN)/python -m benchmarks.full_size
 
 model: $(READY)
+	$(BIN)/wsiparse train configs/train/open-1-start.toml
 	$(BIN)/wsiparse train configs/train/open-1.toml
 
 clean:

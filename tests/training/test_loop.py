@@ -223,13 +223,24 @@ def test_a_target_the_ontology_lacks_is_refused(tmp_path: Path) -> None:
         choose_targets(dataclasses.replace(settings, targets=("bone marrow oedema",)))
 
 
-def test_the_shipped_config_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "targets", "licence"),
+    [("open-1-start", 8, "CC BY 4.0"), ("open-1", 8, "CC BY 4.0"), ("glas", 1, "no commercial use")],
+)
+def test_the_shipped_configs_are_whole(monkeypatch: pytest.MonkeyPatch, name: str, targets: int, licence: str) -> None:
     monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
-    settings = read_settings(ROOT / "configs/train/open-1.toml")
-    assert len(choose_targets(settings).targets) == 8
+    settings = read_settings(ROOT / f"configs/train/{name}.toml")
+    assert len(choose_targets(settings).targets) == targets
     assert settings.examples is not None
     assert settings.examples.exists()
-    assert "CC BY 4.0" in settings.notes["data"]
+    assert licence in settings.notes["data"]
+
+
+def test_the_second_sitting_starts_from_what_the_first_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
+    first, second = (read_settings(ROOT / f"configs/train/{name}.toml") for name in ("open-1-start", "open-1"))
+    assert (ROOT / second.start).resolve() == (first.out / f"{first.name}.safetensors").resolve()
+    assert (first.sizes, first.targets) == (second.sizes, second.targets)
 
 
 def test_the_example_of_fine_tuning_starts_from_the_shipped_weights(
