@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,15 @@ def test_the_script_expects_the_size_that_qupath_shows(tmp_path: Path) -> None:
         assert name in full
     assert all(full.count(left) == full.count(right) for left, right in ("()", "[]", "{}"))
     assert "{{" not in full
+
+
+def test_files_count_from_the_bounds_with_regions_as_annotations_and_instances_as_detections(tmp_path: Path) -> None:
+    write_qupath(draw_boxes(2), tmp_path / "a", CROPPED, TARGETS)
+    features = json.loads(gzip.decompress((tmp_path / "a" / "objects-0001.geojson.gz").read_bytes()))["features"]
+    assert [feature["properties"]["objectType"] for feature in features] == ["annotation", "detection"]
+    for feature, drawn in zip(features, draw_boxes(2), strict=True):
+        left, top, _, _ = shapely.geometry.shape(feature["geometry"]).bounds
+        assert (left + 100, top + 50) == drawn.polygon.bounds[:2]
 
 
 def test_an_object_too_small_for_qupath_is_not_counted(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ def test_what_is_written_is_read_back(
         assert read.target == written.target
         assert shapely.equals_exact(read.polygon.normalize(), written.polygon.normalize(), tolerance=0)
         assert read.probability == pytest.approx(written.probability, abs=1e-6)
+        assert read.shape == pytest.approx(written.shape, abs=1e-6)
+        assert read.runner_up is not None
+        assert written.runner_up is not None
+        assert read.runner_up.target == written.runner_up.target
+        assert read.runner_up.probability == pytest.approx(written.runner_up.probability, abs=1e-6)
 
 
 def test_ids_are_unique_stable_and_the_same_in_both_formats(tmp_path: Path) -> None:
