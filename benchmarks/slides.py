@@ -1,7 +1,7 @@
 """Slides to measure on: real tissue of any size, kept in benchmarks/.slides once drawn.
 
-The CMU-1 region is mirrored to the size, as a tiled JPEG pyramid at 0.5 µm with every fourth pixel as second level. A
-share of tissue below 1 leaves one square of it in the middle, and clear glass around.
+A part of the CMU-1 region that is all tissue is mirrored to the size, as a tiled JPEG pyramid at 0.5 µm with means of
+4×4 pixels as second level. A share of tissue below 1 leaves one square of it in the middle, and clear glass around.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from tests.drawing import Draw, mirror_cmu_1, write_slide
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.drawing import Draw, average_squares, mirror_cmu_1, write_slide
 from wsiparse.files import write_whole
 from wsiparse.geometry import Region
 from wsiparse.slides.slide import Pixels
 
 FOLDER = Path(__file__).parent / ".slides"
 MPP = 0.5
+TISSUE = Region(1040, 1520, 800, 1360)
+"""Where the CMU-1 region shows no glass; 1, 2, 4, 8 and 16 divide it, so that the levels agree at every mirror line."""
 GLASS = (243, 243, 242)
 
 
@@ -23,16 +28,36 @@ def find_slide(side: int, share: float = 1.0, tile: int = 240, compression: str 
     """The slide of a size, drawn if it is not there yet."""
     path = FOLDER / f"{side}-{share:g}-{tile}-{compression}.svs"
     if not path.exists():
-        draw = mirror_cmu_1() if share == 1 else draw_island(side, share)
+        draw = mirror_tissue() if share == 1 else draw_island(side, share)
         level = {"level": 85 if compression == "jpeg" else 30}
         with write_whole(path) as partial:
             write_slide(partial, (side, side), MPP, draw, tile=tile, compression=compression, compressionargs=level)
     return path
 
 
+def mirror_tissue() -> Draw:
+    """Draws tissue without end."""
+    sources: dict[int, Pixels] = {}
+
+    def draw(region: Region, downsample: int) -> Pixels:
+        if downsample not in sources:
+            sources[downsample] = average_squares(mirror_cmu_1()(TISSUE, 1), downsample)
+        source = sources[downsample]
+        rows, columns = (fold(part, size) for part, size in zip(region.slices, source.shape, strict=False))
+        return source[rows[:, None], columns]
+
+    return draw
+
+
+def fold(part: slice, size: int) -> NDArray[np.intp]:
+    """Where the pixels of a part lie in what is mirrored again and again."""
+    turned = np.arange(part.start, part.stop) % (2 * size)
+    return np.where(turned < size, turned, 2 * size - 1 - turned)
+
+
 def draw_island(side: int, share: float) -> Draw:
     """Tissue in a square in the middle of a slide, glass around it."""
-    tissue = mirror_cmu_1()
+    tissue = mirror_tissue()
     width = round(side * math.sqrt(share))
     corner = (side - width) // 2
 

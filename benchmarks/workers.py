@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from distributed import Worker
 
 from wsiparse.runs import cluster
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.work import Order, SlideWork, prepare_slide
+from wsiparse.runs.pipeline import store_block
+from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 
 NOT_STEPS = ("describe_model", "embed_texts")
 Step = Callable[..., Any]
@@ -38,9 +40,9 @@ def list_steps() -> Iterator[FunctionType]:
 
 def make_cheap() -> None:
     """Put substitutes where a worker looks for the steps."""
+    special: dict[Step, Callable[[Step], Step]] = {prepare_slide: repeat_preparation, store_block: repeat_storing}
     for step in list_steps():
-        cheap = repeat_preparation(step) if step is prepare_slide else repeat_answer(step)
-        setattr(sys.modules[step.__module__], step.__name__, cheap)
+        setattr(sys.modules[step.__module__], step.__name__, special.get(step, repeat_answer)(step))
 
 
 def repeat_answer(step: Step) -> Step:
@@ -68,6 +70,19 @@ def repeat_preparation(step: Step) -> Step:
         return dataclasses.replace(first, slide=slide, folder=str(order.folder(row)))
 
     return rename
+
+
+def repeat_storing(step: Step) -> Step:
+    """What was stored is removed, or the slides to come would find their blocks done."""
+    store = repeat_answer(step)
+
+    @functools.wraps(step)
+    def forget(work: BlockWork, *arguments: object) -> Any:
+        record = store(work, *arguments)
+        shutil.rmtree(work.canvas.level_path(0) / "c", ignore_errors=True)
+        return record
+
+    return forget
 
 
 async def work_until_closed(scheduler_file: str, count: int) -> None:
