@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +55,26 @@ class SlowModel(ToneModel):
 
 def build_slow(spec: ModelSpec) -> SlowModel:
     return SlowModel()
+
+
+HANGS = "WSIPARSE_TEST_HANGS"
+"""Variable that names a file; whoever makes it first hangs."""
+
+
+class HangingModel(ToneModel):
+    """Never answers once, when several blocks have been answered; then it does."""
+
+    asked = itertools.count()
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        if next(self.asked) == 3:
+            with suppress(FileExistsError), open(os.environ[HANGS], "x"):
+                threading.Event().wait()
+        return super().predict(pixels, targets)
+
+
+def build_hanging(spec: ModelSpec) -> HangingModel:
+    return HangingModel()
 
 
 class HungryModel(ToneModel):

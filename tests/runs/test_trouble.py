@@ -120,6 +120,20 @@ def test_a_worker_that_hangs_is_given_up(slides: Path, tmp_path: Path, start: St
     assert hash_results(out) == hash_results(one)
 
 
+@pytest.mark.slow
+def test_a_step_that_never_ends_costs_its_worker_alone(slides: Path, tmp_path: Path, start: Start) -> None:
+    out, mark = tmp_path / "out", tmp_path / "hung"
+    command = [slides, "-o", out, *TONE, "--model", "tests.tiny:build_hanging", "--block-tiles", "1"]
+    process = start(*command, "--workers", "2", "--task-deadline-s", "4", WSIPARSE_TEST_HANGS=str(mark))
+    complaints = process.communicate(timeout=150)[1]
+    assert process.returncode == 0
+    assert mark.exists()
+    assert "hangs: predict_block" in complaints
+    one = tmp_path / "one"
+    assert run(slides, "-o", one, *TONE, "--block-tiles", "1") == 0
+    assert hash_results(out) == hash_results(one)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"

@@ -26,6 +26,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=int, help="blocks in flight for each worker")
     parser.add_argument("--overlap", type=int, help="shared width of neighbouring tiles, in pixels")
     parser.add_argument("--block-tiles", type=int, help="tiles on each side of a block")
+    parser.add_argument("--task-deadline-s", type=float, help="seconds before a slow step is taken to hang; 0: never")
     parser.add_argument("--memory-gb", type=float, help="memory that may be used")
     parser.add_argument("--no-tissue", dest="tissue", action="store_false", default=None, help="parse blank areas too")
     _add_model_options(parser.add_argument_group("how the model answers"))

@@ -32,6 +32,7 @@ from wsiparse.models.model import TextVectors
 from wsiparse.runs.clock import Times
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.finish import finish_slide
+from wsiparse.runs.hanging import watch_workers
 from wsiparse.runs.judge import Judgement
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.pipeline import (
@@ -194,7 +195,7 @@ class ClusterEngine:
 
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""
-        with _notice_loss():
+        with _notice_loss(), watch_workers(self.client, order.config.task_deadline_s):
             _Cohort(self, order, rows, listen).run()
 
 

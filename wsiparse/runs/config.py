@@ -78,6 +78,9 @@ class RunConfig(BaseModel):
     """Worker processes of a local cluster; None takes one for each accelerator, or threads where there is none."""
     window: int = Field(default=4, ge=1)
     """Blocks in flight for each worker."""
+    task_deadline_s: float = Field(default=1800, ge=0)
+    """Seconds after which a step of a block that also takes 20 times the mean of its kind is taken to hang, and its
+    worker started anew; 0 waits for ever."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory that may be used; None takes what the machine, its cgroup or the batch system leaves."""
 
