@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from shapely import Polygon
 
-from wsiparse.evaluation.shape import Regularity, gain_against_irregularity, measure_mask, measure_polygon
+from wsiparse.evaluation.shape import Extent, Regularity, find_extent, gain_against_irregularity, measure_polygon
 
 Mask = NDArray[np.bool_]
 
@@ -43,13 +43,13 @@ def as_tuple(shape: Regularity) -> tuple[float, float, float]:
 @settings(deadline=None, max_examples=100)
 @given(masks())
 def test_a_mask_and_its_outline_are_equally_regular(mask: Mask) -> None:
-    assert as_tuple(measure_mask(mask)) == pytest.approx(as_tuple(measure_polygon(squares(mask))))
+    assert as_tuple(find_extent(mask).regularity) == pytest.approx(as_tuple(measure_polygon(squares(mask))))
 
 
 @settings(deadline=None, max_examples=100)
 @given(masks())
 def test_ratios_are_those_of_scipys_hull_and_of_pixels_cut_fine(mask: Mask) -> None:
-    shape = measure_mask(mask)
+    shape = find_extent(mask).regularity
     rows, columns = np.nonzero(mask)
     box = (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
     assert shape.box_ratio == pytest.approx(len(rows) / box)
@@ -61,12 +61,26 @@ def test_ratios_are_those_of_scipys_hull_and_of_pixels_cut_fine(mask: Mask) -> N
     assert all(0 < ratio <= 1 + 1e-12 for ratio in as_tuple(shape))
 
 
+@settings(deadline=None, max_examples=100)
+@given(masks(), st.integers(1, 9))
+def test_blocks_add_up_to_the_whole_far_from_the_corner_too(mask: Mask, side: int) -> None:
+    x, y = 90_000, 70_000
+    parts = [
+        find_extent(mask[top : top + side, left : left + side], x + left, y + top)
+        for top in range(0, mask.shape[0], side)
+        for left in range(0, mask.shape[1], side)
+    ]
+    whole = sum(parts, Extent())
+    assert as_tuple(whole.regularity) == pytest.approx(as_tuple(find_extent(mask).regularity), rel=1e-7)
+    assert whole.box == find_extent(mask, x, y).box
+
+
 def test_on_a_large_mask_it_is_the_papers_sum_over_pixel_centres() -> None:
     rows, columns = np.indices((301, 401))
     mask = ((rows - 140) / 100) ** 2 + ((columns - 200) / 170) ** 2 + 0.3 * np.sin(columns / 9) < 1
     points = np.argwhere(mask)
     paper = len(points) ** 2 / (2 * math.pi * ((points - points.mean(axis=0)) ** 2).sum())
-    assert measure_mask(mask).inertia_ratio == pytest.approx(paper, rel=1e-4)
+    assert find_extent(mask).regularity.inertia_ratio == pytest.approx(paper, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +107,7 @@ def test_place_size_and_direction_do_not_matter(mask: Mask, scale: float, offset
 
 
 def test_a_shape_without_area_has_no_ratio() -> None:
-    for shape in (measure_mask(np.zeros((4, 5), np.bool_)), measure_polygon(Polygon())):
+    for shape in (find_extent(np.zeros((4, 5), np.bool_)).regularity, measure_polygon(Polygon())):
         assert all(math.isnan(ratio) for ratio in as_tuple(shape))
 
 

@@ -8,10 +8,12 @@ from scipy import stats
 
 from wsiparse.cli import main
 from wsiparse.errors import InputError
+from wsiparse.evaluation.document import write_summary
 from wsiparse.evaluation.measures import Evaluation, Measures
 from wsiparse.evaluation.scores import Score
+from wsiparse.evaluation.shape import Regularity
 from wsiparse.evaluation.table import write_scores
-from wsiparse.runs.compare import compare_folders
+from wsiparse.runs.compare import compare_folders, find_trends, list_gains
 from wsiparse.runs.run import Run
 
 FIRST = [70, 72, 65, 80, 77, 60, 71, 69]
@@ -21,8 +23,15 @@ SECOND = [75, 78, 66, 84, 76, 69, 80, 71]
 def evaluated(path: Path, scores: list[Score]) -> Run:
     path.mkdir()
     (path / "run.json").write_text("{}")
-    write_scores(path / "evaluation.csv", Evaluation(tuple(Measures(score) for score in scores)))
+    evaluation = Evaluation(tuple(Measures(score, shape=shape_of(n)) for n, score in enumerate(scores)))
+    write_scores(path / "evaluation.csv", evaluation)
+    write_summary(path / "evaluation.json", evaluation)
     return Run(path)
+
+
+def shape_of(n: int) -> Regularity:
+    """Of the n-th score: the more, the less regular."""
+    return Regularity(1 - n / 10, 1 - n / 20, 1 / (n + 1))
 
 
 def of(dices: list[int], target: str = "gland") -> list[Score]:
@@ -67,6 +76,25 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pyte
     assert gland["difference"]["low"] < gland["difference"]["mean"] < gland["difference"]["high"]
     assert 0 < gland["wilcoxon_p"] < 0.05
     assert gland["slides"] == 7
+
+
+def test_gains_are_held_against_the_shape_of_the_reference(tmp_path: Path) -> None:
+    first, second = evaluated(tmp_path / "a", of(FIRST)), evaluated(tmp_path / "b", list(reversed(of(SECOND))))
+    gains = list_gains(first, second)
+    assert [gain.slide for gain in gains] == [f"s{n}" for n in range(8)]
+    differences = [(b - a) / 100 for a, b in zip(FIRST, SECOND, strict=True)]
+    trends = find_trends(gains)
+    expected = stats.linregress([n / 10 for n in range(8)], differences)
+    box = trends["box_ratio"]
+    assert (box.slope, box.intercept, box.correlation, box.p_value) == pytest.approx(tuple(expected)[:4], rel=1e-4)
+    assert trends["convex_ratio"].slope == pytest.approx(2 * expected.slope, rel=1e-4)
+    inertia = stats.linregress([n / (n + 1) for n in range(8)], differences)
+    assert trends["inertia_ratio"].slope == pytest.approx(inertia.slope, rel=1e-4)
+    page = tmp_path / "page.html"
+    assert main(["compare", str(first.path), str(second.path), "--page", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<circle") == 8 * 3
+    assert "gland" in text
 
 
 def test_one_slide_has_a_difference_and_no_certainty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

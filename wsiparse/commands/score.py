@@ -64,6 +64,7 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument("second", type=Path, metavar="B", help="folder of another")
     compare.add_argument("--metric", default="dice", help="dice (default), iou, pq, hd95_um or another column")
     compare.add_argument("-o", "--output", type=Path, help="JSON file with the same numbers and more")
+    compare.add_argument("--page", type=Path, help="HTML file with the same, and gains drawn against irregular shape")
     compare.set_defaults(command=_compare)
 
 
@@ -71,6 +72,7 @@ def _compare(options: argparse.Namespace) -> int:
     from wsiparse.runs.compare import compare_folders, write_comparison
     from wsiparse.runs.run import open_run
     from wsiparse.views.comparison import tabulate_comparison
+    from wsiparse.views.comparison_page import write_comparison_page
 
     runs = (open_run(options.first), open_run(options.second))
     compared = compare_folders(*runs, options.metric)
@@ -80,4 +82,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.output:
         write_comparison(options.output, runs, options.metric, compared)
         console.print(f"comparison: {options.output}")
+    if options.page:
+        write_comparison_page(options.page, runs, options.metric, compared)
+        console.print(f"page: {options.page}")
     return OK

@@ -21,7 +21,8 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
     """Write evaluation.json; `source` says where the references came from, so that a report can show them again.
 
     Per target: the Dice of the sums, means, medians, their intervals, calibration and objects. Per slide: ignored
-    pixels, calibration, objects and distance; and the references that could not be used. What is undefined is null.
+    pixels, calibration, objects, distance and how regular the reference's shape is; and the references that could not
+    be used. What is undefined is null.
     """
     document = {
         "source": dict(source or {}),
@@ -49,7 +50,8 @@ def _describe_cohort(part: CohortMeasures) -> dict[str, Any]:
 def _describe_slide(measures: Measures) -> dict[str, Any]:
     score = measures.score
     numbers = blank_nan({"dice": score.dice, "ignored": score.ignored, "ece": measures.calibration_error})
-    return {"slide": score.slide, "target": score.target, **numbers, **_describe_measures(measures)}
+    shape = blank_nan(asdict(measures.shape)) if measures.shape else None
+    return {"slide": score.slide, "target": score.target, **numbers, **_describe_measures(measures), "shape": shape}
 
 
 def _describe_measures(measures: Measures) -> dict[str, Any]:

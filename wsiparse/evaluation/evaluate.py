@@ -15,6 +15,7 @@ from wsiparse.evaluation.coarse import RegionAgreement, count_agreement_within
 from wsiparse.evaluation.confusion import Confusion, DrawnCodes
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.scores import Score
+from wsiparse.evaluation.shape import Extent, Regularity, find_extent
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.labels import LabelImage, read_labels, read_scores
 from wsiparse.maps.recognition import Labels
@@ -50,6 +51,8 @@ class GroupEvaluation:
     """None where the reference does not cover all targets of the group, or the group has one alone."""
     regions: list[RegionAgreement]
     """One each target that the reference draws coarsely."""
+    shapes: list[Regularity]
+    """Of what the reference holds of each target, all its pixels as one mask; in the order of the scores."""
 
 
 def open_prediction(image: LabelImage) -> Prediction:
@@ -82,6 +85,7 @@ class _Sums:
         self.ignored = 0
         self._prediction, self._reference = prediction, reference
         self._counts = np.zeros((len(self.judged), 3), np.int64)  # both, predicted, reference of each target
+        self._extents = [Extent()] * len(self.judged)
         self._histograms = np.zeros((len(self.judged), 2, 256), np.int64)
         size = len(prediction.targets) + 1
         self._pairs = np.zeros((size, size), np.int64)
@@ -96,6 +100,7 @@ class _Sums:
         for row, (code, name) in enumerate(self.judged):
             drawn = self._reference.draw(name, region, self._prediction.grid) & compared
             self._counts[row] += _count(codes == code, drawn)
+            self._extents[row] += find_extent(drawn, region.x, region.y)
             said.add(code, drawn)
             if maps is not None:
                 calibration = count_calibration(maps[code - 1][compared], drawn[compared])
@@ -118,7 +123,8 @@ class _Sums:
         calibrations = [Calibration(*histogram) for histogram in self._histograms] if known else []
         confusion = Confusion(self._names, self._pairs) if self._judges_all else None
         regions = [RegionAgreement(slide, name, *counts.tolist()) for name, counts in self._within.items()]
-        return GroupEvaluation(scores, calibrations, confusion, [region for region in regions if region.area])
+        shapes = [extent.regularity for extent in self._extents]
+        return GroupEvaluation(scores, calibrations, confusion, [region for region in regions if region.area], shapes)
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from wsiparse.evaluation.coarse import RegionAgreement
 from wsiparse.evaluation.confusion import Confusion
 from wsiparse.evaluation.objects import ObjectScore
 from wsiparse.evaluation.scores import CohortScore, Score, drop_unannotated, summarize_cohort
+from wsiparse.evaluation.shape import Regularity
 from wsiparse.evaluation.statistics import CohortDice, summarize_dice
 
 
@@ -27,6 +28,8 @@ class Measures:
     """None for regions, and where the reference does not tell objects apart."""
     hd95_um: float = math.nan
     """nan where it was not asked for or does not exist; of a cohort the mean of its slides."""
+    shape: Regularity | None = None
+    """Of the reference's pixels as one mask; None for several slides."""
 
     @property
     def calibration_error(self) -> float:

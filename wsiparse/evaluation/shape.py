@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
@@ -36,6 +36,40 @@ class Regularity:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How far pixels spread: of a block or, the extents of its blocks added up, of a whole mask."""
+
+    area: int = 0
+    centroid: tuple[float, float] = (0.0, 0.0)
+    inertia: float = 0.0
+    """About the centroid."""
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Left, top, right and bottom edge."""
+    hull: shapely.Geometry = field(default_factory=Polygon)
+
+    def __add__(self, other: Extent) -> Extent:
+        if not (self.area and other.area):
+            return self if self.area else other
+        area = self.area + other.area
+        share, apart = other.area / area, np.subtract(other.centroid, self.centroid)
+        x, y = (np.array(self.centroid) + share * apart).tolist()
+        inertia = self.inertia + other.inertia + self.area * share * float(apart @ apart)  # theorem of parallel axes
+        left, top = np.minimum(self.box[:2], other.box[:2]).tolist()
+        right, bottom = np.maximum(self.box[2:], other.box[2:]).tolist()
+        hull = shapely.convex_hull(shapely.geometrycollections([self.hull, other.hull]))
+        return Extent(area, (x, y), inertia, (left, top, right, bottom), hull)
+
+    @property
+    def regularity(self) -> Regularity:
+        """The ratios of the pixels as one shape."""
+        if not self.area:
+            return Regularity(math.nan, math.nan, math.nan)
+        left, top, right, bottom = self.box
+        box = self.area / ((right - left) * (bottom - top))
+        return Regularity(box, self.area / self.hull.area, self.area**2 / (2 * math.pi * self.inertia))
+
+
+@dataclass(frozen=True)
 class Trend:
     """A straight line through points: how a score changes with the irregularity of what it scores."""
 
@@ -58,26 +92,32 @@ def measure_polygon(polygon: Polygon | MultiPolygon) -> Regularity:
     return Regularity(float(one.box_ratio[0]), float(one.convex_ratio[0]), float(one.inertia_ratio[0]))
 
 
-def measure_mask(mask: NDArray[np.bool_]) -> Regularity:
-    """Regularity of all pixels that are set [height, width]."""
-    rows, columns = np.nonzero(mask)
-    area = len(rows)
-    if area == 0:
-        return Regularity(math.nan, math.nan, math.nan)
-    box = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
-    spread = ((rows - rows.mean()) ** 2).sum() + ((columns - columns.mean()) ** 2).sum()
-    inertia = float(spread) + area / 6  # of each pixel's square about its own centre: 1/6
-    return Regularity(float(area / box), area / _hull_area(rows, columns), area**2 / (2 * math.pi * inertia))
+def find_extent(mask: NDArray[np.bool_], x: int = 0, y: int = 0) -> Extent:
+    """The extent of the pixels of a mask [height, width] whose upper left lies at x, y."""
+    rows, columns = mask.sum(axis=1, dtype=np.int64), mask.sum(axis=0, dtype=np.int64)
+    if not rows.any():
+        return Extent()
+    (low_x, high_x, mean_x, spread_x), (low_y, high_y, mean_y, spread_y) = map(_describe_side, (columns, rows))
+    area = int(rows.sum())
+    inertia = spread_x + spread_y + area / 6  # of each pixel's square about its own centre: 1/6
+    box = (low_x + x, low_y + y, high_x + x, high_y + y)
+    return Extent(area, (mean_x + x, mean_y + y), inertia, box, _find_hull(mask, x, y))
 
 
-def _hull_area(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
-    # Only the ends of each row can be corners of the hull; `nonzero` gives rows in order, each from left to right.
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    ends = np.append(starts[1:], len(rows)) - 1
-    x = np.concatenate([columns[starts], columns[ends] + 1])
-    y = np.concatenate([rows[starts], rows[ends]])
-    corners = np.concatenate([np.column_stack([x, y]), np.column_stack([x, y + 1])])
-    return float(shapely.multipoints(corners).convex_hull.area)
+def _describe_side(counts: NDArray[np.int64]) -> tuple[int, int, float, float]:
+    """First and last edge, centre and spread of pixels counted along one axis."""
+    places = np.flatnonzero(counts)
+    mean = float(np.average(places + 0.5, weights=counts[places]))
+    return int(places[0]), int(places[-1]) + 1, mean, float((counts[places] * (places + 0.5 - mean) ** 2).sum())
+
+
+def _find_hull(mask: NDArray[np.bool_], x: int, y: int) -> shapely.Geometry:
+    # Only the ends of each row can be corners of the hull.
+    rows = np.flatnonzero(mask.any(axis=1))
+    left, right = mask[rows].argmax(axis=1) + x, mask.shape[1] - mask[rows, ::-1].argmax(axis=1) + x
+    ends, edges = np.concatenate([left, right]), np.concatenate([rows, rows]) + y
+    corners = np.concatenate([np.column_stack([ends, edges]), np.column_stack([ends, edges + 1])])
+    return shapely.multipoints(corners).convex_hull
 
 
 def gain_against_irregularity(ratios: Sequence[float], gains: Sequence[float]) -> Trend:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wsiparse.errors import InputError
+from wsiparse.evaluation.shape import Regularity, Trend, gain_against_irregularity
 from wsiparse.evaluation.statistics import Comparison, Resampling, compare_runs
 from wsiparse.evaluation.table import blank_nan
-from wsiparse.files import write_json
+from wsiparse.files import read_json, write_json
 from wsiparse.runs.run import Run
 
 METRICS = ("dice", "iou", "precision", "recall", "ece", "hd95_um", "pq", "object_f1", "object_dice")
@@ -72,6 +73,40 @@ def read_metric(run: Run, metric: str) -> dict[str, Values]:
     return dict(targets)
 
 
+@dataclass(frozen=True)
+class ShapeGain:
+    """One target on one slide in two runs: how regular what was to be found is, and what the second run gains."""
+
+    slide: str
+    target: str
+    regularity: Regularity
+    gain: float
+
+
+def list_gains(first: Run, second: Run, metric: str = "dice") -> list[ShapeGain]:
+    """The gains of the second run by slide and target, with the shape of the first one's reference (paper's Fig. 3).
+
+    Slides on which a run has no value, or that were evaluated before shapes were measured, are left out.
+    """
+    one, other = (read_metric(run, metric) for run in (first, second))
+    gains = []
+    for entry in read_json(first.path / "evaluation.json")["slides"]:
+        slide, target, shape = entry["slide"], entry["target"], entry.get("shape")
+        values = (one[target].get(slide, math.nan), other.get(target, {}).get(slide, math.nan))
+        if shape and None not in shape.values() and np.isfinite(values).all():
+            gains.append(ShapeGain(slide, target, Regularity(**shape), values[1] - values[0]))
+    return gains
+
+
+def find_trends(gains: Sequence[ShapeGain]) -> dict[str, Trend]:
+    """By ratio of shape, the line through the gains of all slides and targets over 1 - ratio."""
+    values = [gain.gain for gain in gains]
+    return {
+        ratio.name: gain_against_irregularity([getattr(gain.regularity, ratio.name) for gain in gains], values)
+        for ratio in fields(Regularity)
+    }
+
+
 def _compare_target(target: str, one: Values, other: Values) -> TargetComparison:
     slides = [slide for slide in one if slide in other]
     pairs = np.array([(one[slide], other[slide]) for slide in slides]).reshape(-1, 2)  # [slides, 2]
@@ -82,10 +117,17 @@ def _compare_target(target: str, one: Values, other: Values) -> TargetComparison
 
 
 def write_comparison(path: Path, runs: tuple[Run, Run], metric: str, comparisons: Sequence[TargetComparison]) -> None:
-    """Write a comparison as JSON: the means, the mean and median difference with its interval, and both tests."""
+    """Write a comparison as JSON: the means, the mean and median difference with its interval, both tests.
+
+    And the gains by the shape of what was to be found, with the line through them for each ratio.
+    """
+    gains = list_gains(*runs, metric)
     folders = {name: str(run.path.resolve()) for name, run in zip(("first", "second"), runs, strict=True)}
     targets = [_describe_target(part) for part in comparisons]
-    write_json(path, {**folders, "metric": metric, "resampling": asdict(Resampling()), "targets": targets})
+    trends = {name: blank_nan(asdict(trend)) for name, trend in find_trends(gains).items()}
+    shape = {"trends": trends, "gains": [asdict(gain) for gain in gains]}
+    settings = {"metric": metric, "resampling": asdict(Resampling())}
+    write_json(path, {**folders, **settings, "targets": targets, "irregularity": shape})
 
 
 def _describe_target(part: TargetComparison) -> dict[str, Any]:

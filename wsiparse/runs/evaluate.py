@@ -86,7 +86,8 @@ def _join_measures(
         calibration = measured.calibrations[n] if measured.calibrations else None
         target = targets[score.target]
         distance = measure_slide_hd95(image, target.name, reference) if image and not target.instances else math.nan
-        yield Measures(score, calibration, _score_objects(target, finished, reference), distance)
+        objects = _score_objects(target, finished, reference)
+        yield Measures(score, calibration, objects, distance, measured.shapes[n])
 
 
 def _score_objects(target: Target, finished: FinishedSlide, reference: Reference) -> ObjectScore | None:

@@ -7,8 +7,13 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
 
 from PIL import Image
+
+from wsiparse.files import write_whole
 
 _COLORS = 128
 
@@ -40,6 +45,14 @@ def escape(value: object) -> Html:
 def join(parts: Iterable[object], separator: str = "\n") -> Html:
     """Several pieces as one."""
     return Html(separator.join(escape(part) for part in parts))
+
+
+def write_page(path: Path, title: str, subtitle: str, sections: Iterable[Html]) -> None:
+    """Write an HTML file that needs no other."""
+    page = Template(files("wsiparse.views").joinpath("report.html").read_text(encoding="utf-8"))
+    text = page.substitute(title=escape(title), subtitle=escape(subtitle), sections=join(sections))
+    with write_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def make_section(title: str, *parts: object) -> Html:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from wsiparse.files import read_json, write_whole
+from wsiparse.files import read_json
 from wsiparse.runs.run import Run, State
 from wsiparse.views.charts import draw_bars, draw_boxes, draw_matrix
 from wsiparse.views.gallery import draw_figures, open_gallery
-from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table
+from wsiparse.views.markup import Column, Html, escape, make_section, make_swatch, make_table, write_page
 
 PICTURES = 50
 """Slides that are shown as pictures; some 150 kB each."""
@@ -60,14 +58,9 @@ def write_report(run: Run, pictures: int = PICTURES) -> Path:
     """Write OUT/report.html and return its path; with measures where the run was evaluated, without where not."""
     facts = _Facts(run)
     counts = ", ".join(f"{list(facts.states.values()).count(state)} {state}" for state in State)
-    page = Template(files("wsiparse.views").joinpath("report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"wsiparse: {run.path.resolve().name}"),
-        subtitle=escape(f"{len(facts.states)} slides: {counts} · model {facts.record['model']['name']}"),
-        sections=join(_make_sections(facts, pictures)),
-    )
     path = run.path / "report.html"
-    with write_whole(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    subtitle = f"{len(facts.states)} slides: {counts} · model {facts.record['model']['name']}"
+    write_page(path, f"wsiparse: {run.path.resolve().name}", subtitle, _make_sections(facts, pictures))
     return path
 
 
