@@ -163,6 +163,26 @@ def test_a_disk_that_fills_up_and_is_freed(
     assert hash_results(out) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["serial", "local"])
+def test_a_share_that_is_lost_and_comes_back(
+    cluster: str, slides: Path, tmp_path: Path, expected: dict[str, str], start: Start
+) -> None:
+    out, away = tmp_path / "out", tmp_path / "away"
+    command = [slides, "-o", out, *TONE, "--cluster", cluster]
+    process = start(*command, "--model", "tests.tiny:build_slow")
+    wait_for(lambda: any(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")))
+    out.rename(away)
+    complaints = process.communicate(timeout=150)[1]
+    assert process.returncode == 75
+    assert f"wsiparse: {out}: the run's folder is gone; bring the share back" in complaints
+    assert "Traceback (most recent call last)" not in complaints
+    assert not out.exists()
+    away.rename(out)
+    assert run(*command) == 0
+    assert hash_results(out) == expected
+
+
 @root_only
 def test_an_output_that_may_only_be_read(slides: Path, small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = small_disk / "out"

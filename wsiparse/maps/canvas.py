@@ -6,6 +6,8 @@ which a run is resumed. Blocks without tissue are never written and read as zero
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -93,6 +95,14 @@ def list_canvases(path: str | Path) -> tuple[Canvas, ...]:
     """The canvases of a slide's group, in the order of their names."""
     groups = sorted(file.parent for file in Path(path).glob("*/zarr.json"))
     return tuple(open_canvas(group) for group in groups if group.name != "OME")
+
+
+def require_canvas(canvas: Canvas) -> None:
+    """Raise OutputError where the canvas is gone, as with a share that was lost; it may come back."""
+    path = Path(canvas.path)
+    if not (path / "zarr.json").exists():
+        lost = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        raise OutputError(f"{path}: the canvas is gone; bring the folder or the share back") from lost
 
 
 def write_block(canvas: Canvas, block: Block, probabilities: NDArray[np.uint8]) -> None:

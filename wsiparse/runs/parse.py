@@ -17,10 +17,10 @@ from wsiparse.runs.cluster import open_cluster
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.lock import hold_lock
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.pipeline import Listener, ModelFacts, SerialEngine
+from wsiparse.runs.pipeline import BlockRecord, Listener, ModelFacts, SerialEngine
 from wsiparse.runs.provenance import record_run
 from wsiparse.runs.rules import make_rules
-from wsiparse.runs.run import CONTINUE, Run, Start, start_run
+from wsiparse.runs.run import CONTINUE, Run, Start, refuse_lost, start_run
 from wsiparse.runs.summary import write_summary
 from wsiparse.runs.targets import Similarity, choose_targets, match_text, refuse_site
 from wsiparse.runs.work import Order
@@ -54,8 +54,8 @@ def parse_run(
 ) -> Run:
     """Parse all slides that `start` leaves to do into `output`, and return the run.
 
-    Raises InputError where the command cannot be carried out, RunError where another run is writing to the folder; a
-    slide that fails is recorded and raises nothing.
+    Raises InputError where the command cannot be carried out, RunError where another run is writing to the folder,
+    ConnectionError where that folder is lost; a slide that fails is recorded and raises nothing.
     """
     with open_engine(config) as engine:
         order, facts = take_order(engine, config, output)
@@ -67,9 +67,20 @@ def parse_run(
             left = start.choose(run, rows)
             for row in left:
                 (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
-            engine.parse_cohort(order, left, listen)
+            engine.parse_cohort(order, left, _listen_while_there(run, listen))
             write_summary(run)
     return run
+
+
+def _listen_while_there(run: Run, listen: Listener) -> Listener:
+    """Begin no slide where the run's folder is gone."""
+
+    def pass_on(event: str, slide: str, record: BlockRecord | None) -> None:
+        if event == "started":
+            refuse_lost(run.path)
+        listen(event, slide, record)
+
+    return pass_on
 
 
 def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, ModelFacts]:

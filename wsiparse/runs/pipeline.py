@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import WsiparseError
 from wsiparse.files import write_json
-from wsiparse.maps.canvas import write_block
+from wsiparse.maps.canvas import require_canvas, write_block
 from wsiparse.maps.evidence import weigh_block
 from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, load_model
@@ -34,6 +34,7 @@ from wsiparse.runs.judge import Judgement, judge_work, keep_evidence
 from wsiparse.runs.machine import return_freed_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.retry import retry_passing
+from wsiparse.runs.run import refuse_lost
 from wsiparse.runs.squares import create_maps
 from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 from wsiparse.slides.open import make_reader, reader_of
@@ -146,6 +147,7 @@ def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
     with clock.measure("weigh"):
         evidence = weigh_block(canvas, work.tested_channels, predicted.batch, work.tiling)
     with clock.measure("write"):
+        require_canvas(work.canvas)
         keep_evidence(work, evidence)
         write_block(work.canvas, work.block, canvas)
     return BlockRecord(len(work.block.cores), clock.stop())
@@ -203,7 +205,11 @@ class SerialEngine:
 
 
 def record_failure(folder: Path, error: BaseException, trace: str) -> None:
-    """Write failed.json: a stable reason code, the one line for people, the traceback for engineers."""
+    """Write failed.json: a stable reason code, the one line for people, the traceback for engineers.
+
+    Raises ConnectionError where the run's folder is gone, which is no fault of the slide.
+    """
+    refuse_lost(folder.parent)
     write_json(folder / "failed.json", {"reason": name_reason(error), "message": str(error), "traceback": trace})
 
 

@@ -83,6 +83,17 @@ class Run:
         return failure
 
 
+def refuse_lost(output: Path) -> None:
+    """Raise ConnectionError where a run's folder is gone, as with a share that was lost or unmounted.
+
+    What is written then would land in an empty folder of the same name, and be hidden when the share comes back.
+    """
+    if not (output / "run.json").exists():
+        raise ConnectionError(
+            f"{output}: the run's folder is gone; bring the share back, the same command continues where this one ended"
+        )
+
+
 def fingerprint_run(parts: dict[str, Any]) -> str:
     """SHA-256 of everything that decides a run's bytes; a folder is only continued under the same."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
