@@ -21,7 +21,7 @@ SCRIPTS = (
     "absent",
     "slide_cost",
 )
-NEED_DATA = ("model_quality", "validity")
+NEED_DATA = ("model_quality", "run_quality", "validity")
 """Measured on the full data sets, which WSIPARSE_SHARED_DATA names."""
 
 
