@@ -95,7 +95,15 @@ def read_page(path: Path) -> Page:
 def test_a_run_without_references_has_its_tables_pictures_and_failures(cohort: Path) -> None:
     assert main(["report", str(cohort)]) == 0
     page = read_page(cohort / "report.html")
-    assert page.headings == ["Cohort", "Failures", "Slides", "Pictures", "Time by stage", "Provenance"]
+    assert page.headings == [
+        "Cohort",
+        "Failures",
+        "Slides",
+        "Pictures",
+        "Typical shapes",
+        "Time by stage",
+        "Provenance",
+    ]
     rows = {row[0]: row for row in page.rows if row}
     assert rows["one"][1] == "done"
     assert rows["blank"][1] == "empty"
@@ -103,22 +111,24 @@ def test_a_run_without_references_has_its_tables_pictures_and_failures(cohort: P
     assert ["broken", "slide_unreadable"] in [row[:2] for row in page.rows]
     assert rows["model"][1] == f"tone, digest {'0' * 64}"
     assert rows["fingerprint"][1] == open_run(cohort).record["fingerprint"]
-    assert len(page.images) == 2 * 3  # of the slides that could be read: as they are, and with their maps
+    # Of the slides that could be read as they are and with their maps, and three typical shapes.
+    assert len(page.images) == 2 * 3 + 3
 
 
 def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated)))
     assert "Agreement with the references" in page.headings
     assert "Confusion within a group" in page.headings
-    assert len(page.images) == 2 * 3 + 2  # and two references
+    assert "Calibration of the probabilities" in page.headings
+    assert len(page.images) == 2 * 3 + 2 + 3  # and two references, three typical shapes
     with (evaluated / "evaluation.csv").open(newline="") as file:
         dices = {(row["slide"], row["target"]): float(row["dice"]) for row in csv.DictReader(file) if row["dice"]}
     slide = ""
     seen = 0
-    for row in (row for row in page.rows if len(row) == 10):
+    for row in (row for row in page.rows if len(row) == 11):
         slide = row[0] or slide
         if (slide, row[5]) in dices:
-            assert row[9] == f"{dices[slide, row[5]]:.3f}"
+            assert row[10] == f"{dices[slide, row[5]]:.3f}"
             seen += 1
     assert seen == 4
     shares = [float(cell.strip("%")) for row in page.rows if len(row) == 3 and row[1].endswith("%") for cell in row]
@@ -127,7 +137,7 @@ def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:
 
 def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
-    assert len(page.images) == 3
+    assert len(page.images) == 3 + 3
     assert "2 slides are not shown" in (evaluated / "report.html").read_text(encoding="utf-8")
 
 
@@ -138,7 +148,7 @@ def test_names_that_look_like_html_are_shown_and_moved_slides_are_said(evaluated
     text = write_report(open_run(evaluated)).read_text(encoding="utf-8")
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; co" in text
     assert 'class="failed">' in text
-    assert len(Page(text).images) == 2 * 2
+    assert len(Page(text).images) == 2 * 2 + 3
 
 
 @pytest.mark.browser

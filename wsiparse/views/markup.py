@@ -63,7 +63,7 @@ def make_section(title: str, *parts: object) -> Html:
 def make_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Html:
     """A table; a row whose first cell is filled begins a new group of rows."""
     head = join((Html(f"<th{column.attribute}>{escape(column.name)}</th>") for column in columns), "")
-    return Html(f"<table>\n<tr>{head}</tr>\n{join(_make_row(columns, row) for row in rows)}\n</table>")
+    return Html(f"<table>\n<thead><tr>{head}</tr></thead>\n{join(_make_row(columns, row) for row in rows)}\n</table>")
 
 
 def _make_row(columns: Sequence[Column], row: Sequence[object]) -> Html:

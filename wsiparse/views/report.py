@@ -12,7 +12,9 @@ from wsiparse.files import read_json
 from wsiparse.runs.run import Run, State
 from wsiparse.views.charts import draw_bars, draw_boxes, draw_matrix
 from wsiparse.views.gallery import draw_figures, open_gallery
-from wsiparse.views.markup import Column, Html, escape, make_section, make_swatch, make_table, write_page
+from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table, write_page
+from wsiparse.views.plots import draw_calibration
+from wsiparse.views.priors import draw_priors, measure_priors
 
 PICTURES = 50
 """Slides that are shown as pictures; some 150 kB each."""
@@ -43,6 +45,12 @@ class _Facts:
         path = self.run.path / "evaluation.json"
         return dict(read_json(path)) if path.exists() else None
 
+    @cached_property
+    def agreement(self) -> Sequence[Numbers]:
+        """Targets that several readers drew."""
+        path = self.run.path / "agreement.json"
+        return list(read_json(path)["targets"]) if path.exists() else []
+
     @property
     def colors(self) -> dict[str, Sequence[int]]:
         return {entry["name"]: entry["color"] for entry in self.record["targets"]}
@@ -72,6 +80,11 @@ def _make_sections(facts: _Facts, pictures: int) -> Iterator[Html]:
         yield make_section("Failures", _tabulate_failures(facts))
     yield make_section("Slides", _tabulate_slides(facts))
     yield from _show_pictures(facts, pictures)
+    if priors := measure_priors(facts.run):
+        note = Html(
+            "<p>Mean probability around a sample of objects, each shifted to where it meets the others best.</p>"
+        )
+        yield make_section("Typical shapes", note, draw_priors(priors, facts.colors))
     if facts.summaries:
         yield make_section("Time by stage", draw_bars(_sum_seconds(facts)))
     yield make_section("Provenance", _tabulate_provenance(facts.record))
@@ -96,6 +109,11 @@ def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
     notes = Html("<p>Dice of the added pixels with the 95 % interval of drawing slides; each dot is a slide.</p>")
     drawn = draw_boxes(boxes, facts.colors) if boxes else Html("")
     yield make_section("Agreement with the references", notes, _tabulate_scores(evaluation), drawn)
+    if curves := _draw_curves(facts, evaluation):
+        note = Html(
+            "<p>Of pixels of a probability, how many the reference holds; on the dashed line it is as said.</p>"
+        )
+        yield make_section("Calibration of the probabilities", note, Html(f'<div class="plots">{curves}</div>'))
     objects = [entry for entry in evaluation["targets"] if entry["objects"]]
     if objects:
         yield make_section("Objects", _tabulate_objects(objects))
@@ -106,11 +124,22 @@ def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
     if evaluation["regions"]:
         note = Html("<p>Of what was found inside labels drawn around many things: the share that is their target.</p>")
         yield make_section("Inside coarse labels", note, _tabulate_regions(evaluation["regions"]))
+    if agreement := facts.agreement:
+        note = Html("<p>Mean Dice of readers with each other, and of the model and each reader with all others.</p>")
+        yield make_section("Agreement of the readers", note, *_tabulate_readers(agreement))
     if evaluation["refused"]:
         columns = [Column("slide"), Column("message")]
         yield make_section(
             "References that were not compared", make_table(columns, list(evaluation["refused"].items()))
         )
+
+
+def _draw_curves(facts: _Facts, evaluation: Numbers) -> Html:
+    known = [entry for entry in evaluation["targets"] if entry["calibration"]]
+    colors = facts.colors
+    return join(
+        draw_calibration(entry["target"], entry["calibration"]["curve"], colors[entry["target"]]) for entry in known
+    )
 
 
 def _list_dices(facts: _Facts, target: str) -> list[float]:
@@ -151,6 +180,16 @@ def _tabulate_regions(regions: Sequence[Numbers]) -> Html:
     return make_table(columns, rows)
 
 
+def _tabulate_readers(targets: Sequence[Numbers]) -> Iterator[Html]:
+    """A table of each target's pairs of readers."""
+    for entry in targets:
+        among, model = _show(entry["among_readers"]), _show(entry["of_model"])
+        columns = [Column(entry["target"]), *(Column(reader, True) for reader in entry["readers"])]
+        rows = [(reader, *map(_show, row)) for reader, row in zip(entry["readers"], entry["dice"], strict=True)]
+        yield Html(f"<p>{escape(entry['target'])}: readers with each other {among}, model with them {model}</p>")
+        yield make_table(columns, rows)
+
+
 def _tabulate_failures(facts: _Facts) -> Html:
     failures = {name: facts.run.failure(name) for name, state in facts.states.items() if state is State.FAILED}
     rows = [(name, failure["reason"], failure["message"]) for name, failure in failures.items()]
@@ -159,7 +198,7 @@ def _tabulate_failures(facts: _Facts) -> Html:
 
 def _tabulate_slides(facts: _Facts) -> Html:
     numbers = ("tissue", "tiles", "seconds")
-    found = ("objects", "area mm²", "mean p", "Dice")
+    found = ("objects", "area mm²", "mean p", "validity p", "Dice")
     columns = [Column("slide"), Column("state"), *(Column(name, True) for name in numbers), Column("target")]
     rows = [row for name in facts.states for row in _list_rows(facts, name)]
     return make_table([*columns, *(Column(name, True) for name in found)], rows)
@@ -170,13 +209,14 @@ def _list_rows(facts: _Facts, slide: str) -> Iterator[tuple[object, ...]]:
     summary = facts.summaries.get(slide)
     share = _show_share(summary["tissue_share"]) if summary else ""
     if summary is None or not summary["targets"]:
-        yield slide, facts.states[slide], share, *[""] * 7
+        yield slide, facts.states[slide], share, *[""] * 8
         return
     seconds = f"{sum(summary['seconds'].values()):.1f}"
     own: tuple[object, ...] = (slide, facts.states[slide], share, summary["tiles"], seconds)
     for entry in summary["targets"]:
         dice = facts.scores.get((slide, entry["target"]), {}).get("dice")
-        found = (entry["objects"], f"{entry['area_um2'] / 1e6:.4f}", _show(entry["mean_probability"], 2), _show(dice))
+        sure = (_show(entry["mean_probability"], 2), _show(entry.get("p_value"), 3), _show(dice))
+        found = (entry["objects"], f"{entry['area_um2'] / 1e6:.4f}", *sure)
         yield *own, entry["target"] + (" (refused)" if entry["refused"] else ""), *found
         own = ("",) * len(own)
 
