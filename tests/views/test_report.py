@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.conftest import MakeSlide
 from wsiparse.cli import main
+from wsiparse.runs.agreement import compare_readers
 from wsiparse.runs.evaluate import evaluate_run
 from wsiparse.runs.run import open_run
 from wsiparse.views.report import write_report
@@ -167,3 +168,11 @@ def test_a_browser_draws_it(evaluated: Path, tmp_path: Path) -> None:
     assert (pixels.min(axis=2) > 250).mean() > 0.3, "a page is mostly white"
     blue = (np.abs(pixels - (0x5B, 0x7F, 0xB5)) < 4).all(axis=2)
     assert blue.sum() > 2000, "the bars of the stages are drawn"
+
+
+def test_readers_who_were_held_against_each_other_are_shown(evaluated: Path, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "labels", tmp_path / "ben")
+    compare_readers(open_run(evaluated), [tmp_path / "labels", tmp_path / "ben"])
+    page = read_page(write_report(open_run(evaluated)))
+    assert "Agreement of the readers" in page.headings
+    assert ["labels", "1.000", "1.000"] in [[row[0], *row[2:]] for row in page.rows if len(row) == 4]

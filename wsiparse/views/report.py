@@ -117,6 +117,19 @@ def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
     objects = [entry for entry in evaluation["targets"] if entry["objects"]]
     if objects:
         yield make_section("Objects", _tabulate_objects(objects))
+    yield from _show_groups(evaluation)
+    if agreement := facts.agreement:
+        note = Html("<p>Dice of every two readers over the slides that all of them drew.</p>")
+        yield make_section("Agreement of the readers", note, *_tabulate_readers(agreement))
+    if evaluation["refused"]:
+        columns = [Column("slide"), Column("message")]
+        yield make_section(
+            "References that were not compared", make_table(columns, list(evaluation["refused"].items()))
+        )
+
+
+def _show_groups(evaluation: Numbers) -> Iterator[Html]:
+    """What is told of several targets at once, and of labels around several things."""
     for confusion in evaluation["confusions"]:
         names = ["none", *confusion["targets"]]
         note = Html("<p>Share of the pixels of each reference target (row) that were taken for each target.</p>")
@@ -124,14 +137,6 @@ def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
     if evaluation["regions"]:
         note = Html("<p>Of what was found inside labels drawn around many things: the share that is their target.</p>")
         yield make_section("Inside coarse labels", note, _tabulate_regions(evaluation["regions"]))
-    if agreement := facts.agreement:
-        note = Html("<p>Mean Dice of readers with each other, and of the model and each reader with all others.</p>")
-        yield make_section("Agreement of the readers", note, *_tabulate_readers(agreement))
-    if evaluation["refused"]:
-        columns = [Column("slide"), Column("message")]
-        yield make_section(
-            "References that were not compared", make_table(columns, list(evaluation["refused"].items()))
-        )
 
 
 def _draw_curves(facts: _Facts, evaluation: Numbers) -> Html:
