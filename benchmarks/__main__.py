@@ -13,6 +13,7 @@ SCRIPTS = (
     "one_machine",
     "scaling",
     "memory",
+    "cohort",
     "seams",
     "polygons",
     "instances",
