@@ -87,7 +87,7 @@ def test_a_site_must_fit_what_is_asked_for() -> None:
 
 
 PARAPHRASES = {
-    "gland lumen": "glandular structure",
+    "intestinal glands": "glandular structure",
     "colonic glands": "glandular structure",
     "colon polyps": "polyp",
     "low grade neoplasia": "low-grade intraepithelial neoplasia",
