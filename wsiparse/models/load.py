@@ -6,7 +6,7 @@ import functools
 import importlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -53,17 +53,13 @@ def load_model(spec: ModelSpec) -> Model:
     Raises ModelError where the name, the file, the factory or the digest does not fit.
     """
     with _loading:
-        return _load_cached(spec)
-
-
-@functools.cache
-def _load_cached(spec: ModelSpec) -> Model:
-    model = _open_model(spec)
+        model = _open_model(replace(spec, digest=""))  # one copy, whether its digest was known when it was asked for
     if spec.digest and model.digest != spec.digest:
         raise ModelError(f"model {spec.name_or_path}: digest {model.digest}, expected {spec.digest}; fetch it again")
     return model
 
 
+@functools.cache
 def _open_model(spec: ModelSpec) -> Model:
     text, shipped = spec.name_or_path, list_models()
     is_file = text.endswith((".safetensors", ".pt"))

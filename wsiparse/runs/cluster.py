@@ -266,8 +266,8 @@ class _Cohort:
             self._submit_slide(row)
         drawn_from = [slide for slide in self.slides if not slide.exhausted]
         self._submit_blocks([*islice(_draw_blocks(drawn_from), max(self.limit - len(self.blocks), 0))])
-        for slide in drawn_from:
-            self._judge_if_stored(slide)
+        for source in drawn_from:
+            self._judge_if_stored(source)
         while len(self.squares) < self.limit and (slide := next((s for s in self.slides if s.deriving), None)):
             self._submit_square(slide)
 
