@@ -105,7 +105,8 @@ def main() -> None:
     if len(sys.argv) == 1:
         digest = load_model(ModelSpec(weights, device="cpu")).digest
         path = ROOT / "benchmarks/results/run_quality.json"
-        path.write_text(json.dumps({"model": weights, "digest": digest, "table": table}, indent=1) + "\n")
+        rows = {name: {k: v for k, v in row.items() if np.isfinite(v)} for name, row in table.items()}
+        path.write_text(json.dumps({"model": weights, "digest": digest, "table": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
