@@ -44,13 +44,17 @@ class TinyModel:
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
         """Probabilities [N, K, tile, tile] of tiles [N, tile, tile, 3]."""
         channels = [TARGETS.index(target) for target in targets]
-        return np.stack([self._predict_tile(tile)[channels] for tile in pixels])
+        maps = np.empty((len(pixels), len(channels), self.tile, self.tile), np.uint8)
+        for tile, out in zip(pixels, maps, strict=True):
+            out[...] = self._predict_tile(tile)[channels].repeat(STRIDE, 1).repeat(STRIDE, 2)
+        return maps
 
     def _predict_tile(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Probabilities [6, tile / 8, tile / 8]."""
         coarse: NDArray[np.uint8] = (
             (self.network(torch.from_numpy(tile)[None]) * 255).round().to(torch.uint8)[0].numpy()
         )
-        return coarse.repeat(STRIDE, 1).repeat(STRIDE, 2)
+        return coarse
 
 
 class NullModel:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +20,9 @@ from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
 from wsiparse.slides.slide import Slide
+
+if TYPE_CHECKING:
+    import geopandas
 
 _BATCH = 8192
 _COLUMN_TYPES = {
@@ -100,6 +102,8 @@ def write_parquet(annotations: Iterable[Annotation], path: str | Path, slide: Sl
 
 def read_parquet(path: str | Path) -> geopandas.GeoDataFrame:
     """The table that `open_parquet` wrote: a row an annotation, geometry in level-0 pixels."""
+    import geopandas  # with pandas, 40 MB that a worker, who only writes, never needs
+
     try:
         return geopandas.read_parquet(path)
     except (OSError, ValueError, pa.ArrowInvalid) as error:

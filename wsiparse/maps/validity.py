@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy  # loads `stats` at its first use: 30 MB that a run without tests never needs
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from wsiparse.errors import InputError
 from wsiparse.files import write_json
@@ -121,7 +122,7 @@ def fit_beta(samples: ArrayLike) -> BetaFit:
             f"{values.size} samples from {values.min(initial=1.0)} to {values.max(initial=0.0)}; expected at least two "
             "different ones above 0 and below 1; collect more"
         )
-    a, b, _, _ = stats.beta.fit(values, floc=0, fscale=1)
+    a, b, _, _ = scipy.stats.beta.fit(values, floc=0, fscale=1)
     return BetaFit(float(a), float(b))
 
 
@@ -182,7 +183,7 @@ def judge_slide(statistics: NDArray[np.float64], fits: tuple[BetaFit, ...]) -> f
     found = statistics[statistics[:, 0] > 0]
     if not len(found):
         return 0.0
-    return float(np.prod([stats.ks_1samp(found[:, i], fit.cdf).pvalue for i, fit in enumerate(fits)]))
+    return float(np.prod([scipy.stats.ks_1samp(found[:, i], fit.cdf).pvalue for i, fit in enumerate(fits)]))
 
 
 def adjust(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
