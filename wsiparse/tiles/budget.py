@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wsiparse.errors import PlanError
 from wsiparse.tiles.plan import TilePlan
+from wsiparse.tiles.reading import BAND_BYTES
 from wsiparse.tiles.resample import STRIP_PIXELS
 
 PROCESS_BYTES = 600 << 20
@@ -33,9 +34,9 @@ def project_budget(plan: TilePlan, targets: int, tile_bytes: int, window: int) -
     tiling = plan.tiling
     most = max((len(block.cores) for block in plan.blocks), default=0)
     tiles = most * tiling.tile**2
-    frame = (tiling.block + tiling.overlap) ** 2
+    band = min((tiling.block + tiling.overlap) ** 2 * 3, BAND_BYTES)
     batch, maps = tiles * 3, (tiles + tiling.block**2) * targets
-    memory = PROCESS_BYTES + RESAMPLING_BYTES + frame * 3 + tile_bytes + window * batch + 2 * maps
+    memory = PROCESS_BYTES + RESAMPLING_BYTES + band + tile_bytes + window * batch + 2 * maps
     disk = len(plan.blocks) * tiling.block**2 * targets * 4 // 3
     area = plan.tiles * tiling.core**2 * tiling.grid.pixel_area_um2 / 1e6
     return Budget(plan.tiles, len(plan.blocks), area, memory, disk)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from wsiparse.geometry import Region
+from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Pixels, Reader
 from wsiparse.tiles.plan import Block, Tiling
 from wsiparse.tiles.resample import read_grid
+
+BAND_BYTES = 16 << 20
+"""Pixels of a block that are held beside its tiles while they are read."""
 
 
 @dataclass(frozen=True)
@@ -28,29 +32,34 @@ class TileBatch:
 
 
 def read_block(reader: Reader, tiling: Tiling, block: Block) -> TileBatch:
-    """Read the tiles of a block: its region is decoded once, overlaps are copied from it.
+    """Read the tiles of a block: its region is decoded once, in bands, and overlaps are copied from them.
 
     What a tile shows beyond the edge of the slide is its own inner part, mirrored.
     """
     before = reader.unreadable_pixels
-    frame = _frame(tiling, block)
-    pixels = read_grid(reader, tiling.grid, frame)
-    side = tiling.tile
-    tiles = np.empty((len(block.cores), side, side, 3), np.uint8)
-    for tile, core in zip(tiles, block.cores, strict=True):
-        place = core.grow(tiling.margin)
+    places = [core.grow(tiling.margin) for core in block.cores]
+    tiles = np.empty((len(places), tiling.tile, tiling.tile, 3), np.uint8)
+    for band in _cut_bands(tiling.grid, places):
+        pixels = read_grid(reader, tiling.grid, band)
+        for tile, place in zip(tiles, places, strict=True):
+            part = place.intersect(band)
+            if part.area:
+                tile[part.shift(-place.x, -place.y).slices] = pixels[part.shift(-band.x, -band.y).slices]
+    for tile, place in zip(tiles, places, strict=True):
         inside = place.intersect(tiling.grid.region)
-        tile[inside.shift(-place.x, -place.y).slices] = pixels[inside.shift(-frame.x, -frame.y).slices]
         if inside != place:
             _mirror_edges(tile, inside.shift(-place.x, -place.y))
     return TileBatch(block, tiles, reader.unreadable_pixels - before)
 
 
-def _frame(tiling: Tiling, block: Block) -> Region:
-    """The smallest region that holds all that the block's tiles show of the slide."""
-    x, y = min(core.x for core in block.cores), min(core.y for core in block.cores)
-    right, bottom = max(core.right for core in block.cores), max(core.bottom for core in block.cores)
-    return Region(x, y, right - x, bottom - y).grow(tiling.margin).intersect(tiling.grid.region)
+def _cut_bands(grid: Grid, places: Sequence[Region]) -> Iterator[Region]:
+    """Bands of rows that together hold, once, all that the tiles at `places` show of the slide."""
+    x, y = min(place.x for place in places), min(place.y for place in places)
+    right, bottom = max(place.right for place in places), max(place.bottom for place in places)
+    frame = Region(x, y, right - x, bottom - y).intersect(grid.region)
+    rows = max(BAND_BYTES // (frame.width * 3), 1)
+    for top in range(frame.y, frame.bottom, rows):
+        yield Region(frame.x, top, frame.width, min(rows, frame.bottom - top))
 
 
 def _mirror_edges(tile: Pixels, inside: Region) -> None:
