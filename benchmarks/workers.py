@@ -21,7 +21,7 @@ from typing import Any
 
 from distributed import Worker
 
-from wsiparse.runs import cluster
+from wsiparse.runs import cluster, connect
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.pipeline import store_block
 from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
@@ -87,7 +87,7 @@ def repeat_storing(step: Step) -> Step:
 
 async def work_until_closed(scheduler_file: str, count: int) -> None:
     """Start the workers, and end with the scheduler."""
-    start = functools.partial(Worker, nthreads=cluster.THREADS, resources=dict(cluster.ROLES), memory_limit=0)
+    start = functools.partial(Worker, nthreads=connect.THREADS, resources=dict(connect.ROLES), memory_limit=0)
     async with AsyncExitStack() as stack:
         workers = [start(scheduler_file=scheduler_file, dashboard=False) for _ in range(count)]
         for worker in workers:

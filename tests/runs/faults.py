@@ -23,7 +23,7 @@ import dask
 import distributed
 
 from wsiparse import cli
-from wsiparse.runs.cluster import ROLES
+from wsiparse.runs.connect import ROLES
 
 Part = Literal["client", "worker", "scheduler"]
 Place = Literal["client", "worker"]

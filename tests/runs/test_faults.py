@@ -41,7 +41,7 @@ CLIENT_STEPS = {
     "runs.parse:start_run": 1,
     "runs.run:write_manifest": 1,
     "runs.cluster:_Cohort._submit_slide": 2,
-    "runs.cluster:_Cohort._submit_block": 8,
+    "runs.cluster:_Cohort._submit_blocks": 3,
     "runs.cluster:_Cohort._take_block": 8,
     "runs.cluster:_Cohort._take_finished": 2,
 }

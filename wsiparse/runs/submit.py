@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsiparse.errors import InputError, RunError
 from wsiparse.files import write_whole
-from wsiparse.runs.cluster import ROLES, THREADS
 from wsiparse.runs.config import read_toml
+from wsiparse.runs.connect import ROLES, THREADS
 
 FOLDER = "submit"
 PATIENCE = "--death-timeout 120"

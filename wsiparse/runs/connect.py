@@ -1,0 +1,110 @@
+"""Dask clusters to run on: started here, by a batch system, or there already."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+
+from wsiparse.errors import InputError
+from wsiparse.models.devices import count_accelerators
+from wsiparse.runs.config import RunConfig
+
+THREADS = 4
+"""Threads a worker: one predicts, two read ahead, one stores."""
+ROLES = {"GPU": 1, "READ": 2}
+JOB_SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+SCHEDULER_FILE_SECONDS = 300
+"""How long a scheduler that a batch system starts may take to write its file."""
+
+
+@contextmanager
+def connect(config: RunConfig) -> Iterator[Client]:
+    """The client of a config's cluster: local threads or processes, a batch system's jobs, or one that is there."""
+    if config.cluster in JOB_SYSTEMS:
+        with _start_jobs(config.cluster, config.workers or 1) as cluster, Client(cluster) as client:
+            yield client
+        return
+    if config.cluster != "local":
+        with _reach(config.cluster) as client:
+            yield client
+        return
+    workers = config.workers or max(count_accelerators(), 1)
+    with _start_threads() if workers == 1 else _start_processes(workers) as cluster, Client(cluster) as client:
+        client.wait_for_workers(workers, timeout=120)
+        yield client
+
+
+def _start_jobs(system: str, workers: int) -> SpecCluster:
+    """Workers as jobs of a batch system; its queue, memory and walltime come from dask-jobqueue's own configuration."""
+    try:
+        kind = getattr(importlib.import_module("dask_jobqueue"), JOB_SYSTEMS[system])
+    except ImportError as error:
+        raise InputError(f"cluster {system}: needs dask-jobqueue; pip install 'wsiparse[jobqueue]'") from error
+    roles = ",".join(f"{name}={count}" for name, count in ROLES.items())
+    try:
+        cluster: SpecCluster = kind(cores=THREADS, processes=1, worker_extra_args=["--resources", roles])
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"cluster {system}: {text}; set it under jobqueue.{system} in Dask's configuration") from error
+    cluster.scale(workers)
+    return cluster
+
+
+def _reach(cluster: str) -> Client:
+    """The client of a scheduler that is named by its address, or by the file that it writes when it starts."""
+    by_address = "://" in cluster
+    if not by_address:
+        _wait_for_file(Path(cluster))
+    try:
+        return Client(cluster, timeout=20) if by_address else Client(scheduler_file=cluster, timeout=20)
+    except OSError as error:
+        raise InputError(f"cluster {cluster}: no scheduler answers; start one with `dask scheduler`") from error
+
+
+def _wait_for_file(path: Path) -> None:
+    end = time.monotonic() + SCHEDULER_FILE_SECONDS
+    while path.parent.is_dir() and not path.exists() and time.monotonic() < end:
+        time.sleep(0.2)
+    if not path.exists():
+        raise InputError(
+            f"cluster {path}: no such scheduler file; expected serial, local, slurm, pbs, lsf, an address such as "
+            "tcp://host:8786, or the file of `dask scheduler --scheduler-file`"
+        )
+
+
+def _start_threads() -> LocalCluster:
+    """One process: tiles pass from thread to thread and are never copied."""
+    return LocalCluster(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=THREADS,
+        resources=ROLES,
+        dashboard_address=":0",
+        memory_limit=0,
+        silence_logs=logging.ERROR,
+    )
+
+
+def _start_processes(workers: int) -> SpecCluster:
+    """One process an accelerator, which sees that one alone; without accelerators they share the processors."""
+    accelerators = count_accelerators()
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": logging.ERROR}
+    specs = {
+        n: {"cls": Nanny, "options": {**options, "env": _worker_environment(n, accelerators, threads)}}
+        for n in range(workers)
+    }
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
+    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.ERROR)
+
+
+def _worker_environment(number: int, accelerators: int, threads: int) -> dict[str, str]:
+    seen = {"CUDA_VISIBLE_DEVICES": str(number % accelerators)} if accelerators else {}
+    return {**seen, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
