@@ -16,8 +16,8 @@ from scipy.sparse import csr_array
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Pixels, Reader
 
-STRIP_PIXELS = 1 << 23
-"""Source pixels held at a time, as float32: 100 MB."""
+STRIP_PIXELS = 1 << 21
+"""Source pixels held at a time, as float32: 25 MB; more leave the processor's cache and are a third slower."""
 
 
 def read_grid(reader: Reader, grid: Grid, region: Region) -> Pixels:
