@@ -18,7 +18,12 @@ from wsiparse.maps.canvas import list_canvases
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.models.tile_sizes import SLACK, TileSizes, measure_tiles
 from wsiparse.ontology import Target, load_ontology
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.parse import take_order
 from wsiparse.runs.passes import group_passes
+from wsiparse.runs.pipeline import SerialEngine
+from wsiparse.runs.work import plan_slide
 
 TILES = TileSizes(256, 1000, 32, 2)
 NARROW = dataclasses.replace(LIGHT, field_um=64.0)
@@ -99,3 +104,24 @@ def test_a_run_of_passes_with_their_own_tiles_equals_itself_on_a_cluster(make_sl
     dark, light = (np.asarray(results.probability(name)) for name in ("dark", "light"))
     np.testing.assert_array_equal(255 - dark, light)  # each pixel is answered by itself, whatever the tile
     assert hash_results(tmp_path / "serial") == hash_results(tmp_path / "local")
+
+
+@pytest.mark.parametrize(
+    ("size", "field", "expected"),
+    [
+        ((200, 150), 0.0, (224, 0, 1)),
+        ((256, 90), 0.0, (256, 0, 1)),
+        ((257, 90), 0.0, (256, 64, 2)),
+        ((200, 150), 128.0, (256, 64, 2)),  # its field of view was asked for
+    ],
+)
+def test_a_canvas_smaller_than_a_tile_is_one_tile_as_small_as_the_model_takes(
+    make_slide: MakeSlide, tmp_path: Path, size: tuple[int, int], field: float, expected: tuple[int, int, int]
+) -> None:
+    config = RunConfig(model="wsiparse-open-1", tissue=False, cluster="serial", targets=("nuclei",))
+    order, _ = take_order(SerialEngine(), config, tmp_path / "out")
+    nuclei = dataclasses.replace(order.targets[0], field_um=field)
+    order = dataclasses.replace(order, tiles=TILES, targets=(nuclei,))
+    row = ManifestRow(id="drawn", slide=str(make_slide(*size)))
+    ((_, plan),) = plan_slide(order, row).passes
+    assert (plan.tiling.tile, plan.tiling.overlap, plan.tiles) == expected

@@ -42,6 +42,10 @@ class TileSizes:
         near = max(round(pixels / self.stride), 1) * self.stride if self.stride else self.own
         return near if abs(near / pixels - 1) <= SLACK else None
 
+    def cover(self, pixels: int) -> int | None:
+        """The smallest side that shows so many pixels at once; None where the model takes its own tile alone."""
+        return -(-pixels // self.stride) * self.stride if self.stride else None
+
     def count_bytes(self, side: int) -> int:
         """Memory that one tile takes at the peak of its forward pass."""
         return self.own_bytes + self.pixel_bytes * (side**2 - self.own**2)

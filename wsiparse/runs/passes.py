@@ -22,6 +22,11 @@ class Pass:
     """Side of the tile in pixels of that mpp."""
     targets: tuple[Target, ...]
 
+    @property
+    def has_field(self) -> bool:
+        """Whether a target asks for this very field of view, so that no smaller tile may take its place."""
+        return any(target.field_um for target in self.targets)
+
 
 def group_passes(targets: Sequence[Target], tiles: TileSizes) -> tuple[Pass, ...]:
     """One pass for each working mpp and tile, coarsest first, so that a person sees the overview early.

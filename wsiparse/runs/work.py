@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsiparse.geometry import Grid
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.tile_sizes import TileSizes
@@ -152,13 +153,23 @@ def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
 
 
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
-    tiling = Tiling(choose_grid(slide, part.mpp), part.tile, order.choose_overlap(part.tile), order.config.block_tiles)
-    return plan_tiles(slide, tiling, tissue)
+    return plan_tiles(slide, _choose_tiling(order, choose_grid(slide, part.mpp), part), tissue)
+
+
+def _choose_tiling(order: Order, grid: Grid, part: Pass) -> Tiling:
+    """Tiles that overlap, or one alone where it shows the whole canvas: then it is no larger than need be.
+
+    What a larger one would add is mirrored, and models find less in the middle of their own reflection.
+    """
+    whole = None if part.has_field else order.tiles.cover(max(grid.width, grid.height))
+    if whole and whole <= part.tile:
+        return Tiling(grid, whole, 0, order.config.block_tiles)
+    return Tiling(grid, part.tile, order.choose_overlap(part.tile), order.config.block_tiles)
 
 
 def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
     """What a pass will take of memory and disk."""
-    return project_budget(plan, len(part.targets), order.tiles.count_bytes(part.tile), order.config.window)
+    return project_budget(plan, len(part.targets), order.tiles.count_bytes(plan.tiling.tile), order.config.window)
 
 
 @retry_passing

@@ -71,7 +71,7 @@ def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> N
         for part, plan in plan_slide(order, row).passes:
             budget, grid = project_pass(order, part, plan), plan.tiling.grid
             size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
-            tile = f"{part.tile} px, {part.tile * grid.mpp:.0f} µm"
+            tile = f"{plan.tiling.tile} px, {plan.tiling.tile * grid.mpp:.0f} µm"
             counts = (f"{budget.tissue_mm2:.1f}", str(budget.tiles), str(budget.blocks))
             needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
             seconds = f"{budget.tiles * time_tile(part):.0f} s"
