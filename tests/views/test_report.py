@@ -121,7 +121,9 @@ def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:
     assert "Agreement with the references" in page.headings
     assert "Confusion within a group" in page.headings
     assert "Calibration of the probabilities" in page.headings
-    assert len(page.images) == 2 * 3 + 2 + 3  # and two references, three typical shapes
+    assert "Worst and best tiles" in page.headings
+    # And two references, three typical shapes; three tiles and three of each of two targets.
+    assert len(page.images) == 2 * 3 + 2 + 3 + 2 * (3 + 3)
     with (evaluated / "evaluation.csv").open(newline="") as file:
         dices = {(row["slide"], row["target"]): float(row["dice"]) for row in csv.DictReader(file) if row["dice"]}
     slide = ""
@@ -138,7 +140,7 @@ def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:
 
 def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
-    assert len(page.images) == 3 + 3
+    assert len(page.images) == 3 + 3 + 2 * (3 + 3)
     assert "2 slides are not shown" in (evaluated / "report.html").read_text(encoding="utf-8")
 
 
