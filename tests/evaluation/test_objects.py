@@ -103,6 +103,14 @@ def test_panoptic_quality_is_that_of_a_search_over_all_pairs(scene: Scene) -> No
         assert score.panoptic_quality == pytest.approx(score.detection_quality * score.segmentation_quality)
 
 
+@settings(deadline=None, max_examples=100)
+@given(scenes())
+def test_the_count_error_is_that_of_the_values_in_the_masks(scene: Scene) -> None:
+    predicted, reference = (len({*np.unique(values)} - {0}) for values in (scene.predicted, scene.reference))
+    error = score_objects(overlaps_of(scene)).count_error
+    assert error == pytest.approx(predicted / reference - 1) if reference else np.isnan(error)
+
+
 @settings(deadline=None, max_examples=150)
 @given(scenes())
 def test_glas_scores_are_those_of_the_contest_text(scene: Scene) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy.spatial import distance
 
 from wsiparse.evaluation.scores import Score, drop_unannotated, pool_scores, summarize_cohort
 
@@ -30,6 +31,17 @@ def test_every_measure_is_its_definition_over_sets_of_pixels(pair: tuple[NDArray
         (score.recall, len(p & r), len(r)),
     ):
         assert found == part / whole if whole else math.isnan(found)
+
+
+@settings(deadline=None, max_examples=100)
+@given(PAIR)
+def test_dice_and_iou_are_scipys(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
+    score = score_of(*pair)
+    if not any(mask.any() for mask in pair):
+        return  # SciPy calls two empty masks alike, here they have no score
+    predicted, drawn = (mask.ravel() for mask in pair)
+    assert score.dice == pytest.approx(1 - distance.dice(predicted, drawn))
+    assert score.iou == pytest.approx(1 - distance.jaccard(predicted, drawn))
 
 
 @settings(deadline=None, max_examples=60)
