@@ -244,9 +244,9 @@ def _show_pictures(facts: _Facts, limit: int) -> Iterator[Html]:
 def _show_tiles(run: Run, references: References) -> Iterator[Html]:
     if extremes := find_extremes(run, list_finished(run), references):
         note = Html(
-            "<p>Regions of a tile's size where prediction and reference agree least and most: the prediction's outline "
-            "is blue, the reference's yellow, green where they run together. Places are x, y and size in level-0 "
-            "pixels.</p>"
+            "<p>Regions of about a tile's size where prediction and reference agree least and most: the prediction's "
+            "outline is blue, the reference's yellow, green where they run together. Places are x, y and size in "
+            "level-0 pixels.</p>"
         )
         yield make_section("Worst and best tiles", note, draw_extremes(run, extremes, references))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from wsiparse.runs.run import Run
 from wsiparse.slides.levels import cut_region
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Reader
+from wsiparse.tiles.plan import Tiling
 from wsiparse.tiles.resample import read_grid
 from wsiparse.views.markup import Html, embed_image, escape, join
 
@@ -39,7 +41,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ScoredTile:
-    """A region as large as a tile, where prediction or reference have a pixel of a target."""
+    """A region about as large as a tile, where prediction or reference have a pixel of a target."""
 
     row: ManifestRow
     image: LabelImage
@@ -85,16 +87,21 @@ def _score_slide(run: Run, row: ManifestRow, references: References) -> Iterator
 
 
 def _score_labels(row: ManifestRow, image: LabelImage, reference: Reference) -> Iterator[ScoredTile]:
-    tiling, grid = image.canvas.tiling, image.canvas.grid
+    tiling, grid, side = image.canvas.tiling, image.canvas.grid, _choose_side(image.canvas.tiling)
     judged = [(code, target) for code, target in enumerate(image.targets, 1) if reference.covers(target.name)]
     for block in cut_region(grid.region, (tiling.block, tiling.block)):
         labels, ignored = read_labels(image, block), reference.draw_ignored(block, grid)
         for code, target in judged:
             masks = (labels == code) & ~ignored, reference.draw(target.name, block, grid) & ~ignored
-            for region in cut_region(Region(0, 0, block.width, block.height), (tiling.tile, tiling.tile)):
+            for region in cut_region(Region(0, 0, block.width, block.height), (side, side)):
                 score = _score_masks(row.id, target.name, [mask[region.slices] for mask in masks])
                 if _count_pixels(score):
                     yield ScoredTile(row, image, code, region.shift(block.x, block.y), score)
+
+
+def _choose_side(tiling: Tiling) -> int:
+    """The side nearest to a tile's that cuts a block evenly: a sliver would be the worst of them."""
+    return math.ceil(tiling.block / max(round(tiling.block / tiling.tile), 1))
 
 
 def _score_masks(slide: str, target: str, masks: Sequence[Mask]) -> Score:
