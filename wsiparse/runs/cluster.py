@@ -150,6 +150,8 @@ class _Cohort:
         self.squares: dict[Future[Any], _Slide] = {}
         self.finishing: dict[Future[Any], _Slide] = {}
         self.slides: list[_Slide] = []
+        self.suspects: list[ManifestRow] = []
+        self.suspected: set[str] = set()
 
     def run(self) -> None:
         """Until no row is left and nothing is in flight."""
@@ -168,6 +170,8 @@ class _Cohort:
         self._count_workers()
         while self._wants_slide() and (row := next(self.rows, None)):
             self._submit_slide(row)
+        if self.suspects and not (self.preparing or self.slides or self.finishing):
+            self._submit_slide(self.suspects.pop())
         drawn_from = [slide for slide in self.slides if not slide.exhausted]
         self._submit_blocks([*islice(_draw_blocks(drawn_from), max(self.limit - len(self.blocks), 0))])
         for source in drawn_from:
@@ -297,6 +301,11 @@ class _Cohort:
         self.slides = [other for other in self.slides if other is not slide]
 
     def _fail(self, future: Future[Any], row: ManifestRow) -> None:
+        """Record a failure; a slide whose workers died is tried again by itself, for another may have killed them."""
+        if isinstance(future.exception(), KilledWorker) and row.id not in self.suspected:
+            self.suspected.add(row.id)
+            self.suspects.append(row)
+            return
         error, trace = _name_loss(future.exception()), "".join(traceback.format_tb(future.traceback()))
         record_failure(self.order.folder(row), error, f"{trace}{type(error).__name__}: {error}\n")
         self.listen("failed", row.id, None)
