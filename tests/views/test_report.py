@@ -159,14 +159,14 @@ def test_names_that_look_like_html_are_shown_and_moved_slides_are_said(evaluated
 def test_a_browser_draws_it(evaluated: Path, tmp_path: Path) -> None:
     page = write_report(open_run(evaluated)).as_uri()
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    command = [str(CHROMIUM), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,3200"]
+    command = [str(CHROMIUM), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,5200"]
     picture = tmp_path / "report.png"
     subprocess.run([*command, f"--screenshot={picture}", page], check=True, capture_output=True, timeout=120)
     dom = subprocess.run([*command, "--dump-dom", page], check=True, capture_output=True, timeout=120, text=True).stdout
     assert {"one", "two", "blank", "broken"} <= {row[0] for row in Page(dom).rows if row}
     with Image.open(picture) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    assert pixels.shape == (3200, 1200, 3)
+    assert pixels.shape == (5200, 1200, 3)
     assert (pixels.min(axis=2) > 250).mean() > 0.3, "a page is mostly white"
     blue = (np.abs(pixels - (0x5B, 0x7F, 0xB5)) < 4).all(axis=2)
     assert blue.sum() > 2000, "the bars of the stages are drawn"
