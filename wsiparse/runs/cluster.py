@@ -136,6 +136,16 @@ def _draw_blocks(slides: Sequence[_Slide]) -> Iterator[tuple[_Slide, BlockWork]]
         slide.exhausted = True
 
 
+def _fetch(future: Future[Any]) -> Any:
+    """What a task gave, or the error it ended with: also where its answer was lost with its worker."""
+    if future.status == "error":
+        return future.exception().with_traceback(future.traceback())
+    try:
+        return future.result()
+    except KilledWorker as error:
+        return error
+
+
 class _Cohort:
     """The client's loop: keep the window full, take what completes, never hold a pixel."""
 
@@ -225,28 +235,29 @@ class _Cohort:
         return future
 
     def _take(self, future: Future[Any]) -> None:
+        outcome = _fetch(future)
         if row := self.preparing.pop(future, None):
-            self._take_prepared(future, row)
+            self._take_prepared(outcome, row)
         elif slide := self.blocks.pop(future, None):
-            self._take_block(future, slide)
+            self._take_block(future, outcome, slide)
         elif slide := self.judging.pop(future, None):
-            self._take_judged(future, slide)
+            self._take_judged(future, outcome, slide)
         elif slide := self.squares.pop(future, None):
-            self._take_square(future, slide)
+            self._take_square(future, outcome, slide)
         elif slide := self.finishing.pop(future, None):
-            self._take_finished(future, slide)
+            self._take_finished(outcome, slide)
 
-    def _take_prepared(self, future: Future[Any], row: ManifestRow) -> None:
-        if future.status == "error":
-            self._fail(future, row)
+    def _take_prepared(self, outcome: Any, row: ManifestRow) -> None:
+        if isinstance(outcome, BaseException):
+            self._fail(outcome, row)
             return
-        work: SlideWork = future.result()
+        work: SlideWork = outcome
         self.slides.append(_Slide(row, work, work.blocks_left()))
 
-    def _take_block(self, future: Future[Any], slide: _Slide) -> None:
-        if self._gave_up(future, slide):
+    def _take_block(self, future: Future[Any], outcome: Any, slide: _Slide) -> None:
+        if self._gave_up(future, outcome, slide):
             return
-        record: BlockRecord = future.result()
+        record: BlockRecord = outcome
         slide.times.append(record.times)
         self.listen("block", slide.row.id, record)
         self._judge_if_stored(slide)
@@ -257,18 +268,18 @@ class _Cohort:
             self.judging[future] = slide
             slide.waiting.add(future)
 
-    def _take_judged(self, future: Future[Any], slide: _Slide) -> None:
-        if self._gave_up(future, slide):
+    def _take_judged(self, future: Future[Any], outcome: Any, slide: _Slide) -> None:
+        if self._gave_up(future, outcome, slide):
             return
-        judged: Judged = future.result()
+        judged: Judged = outcome
         slide.times.append(judged.times)
         slide.judgement, slide.deriving = judged.judgement, True
         slide.squares = list_squares(slide.work, judged.judgement)
 
-    def _take_square(self, future: Future[Any], slide: _Slide) -> None:
-        if self._gave_up(future, slide):
+    def _take_square(self, future: Future[Any], outcome: Any, slide: _Slide) -> None:
+        if self._gave_up(future, outcome, slide):
             return
-        slide.times.append(future.result())
+        slide.times.append(outcome)
         self._finish_if_derived(slide)
 
     def _finish_if_derived(self, slide: _Slide) -> None:
@@ -277,19 +288,19 @@ class _Cohort:
             arguments = slide.work, slide.judgement, slide.times
             self.finishing[self._submit(finish_slide, *arguments, resources={"READ": 1}, priority=15)] = slide
 
-    def _take_finished(self, future: Future[Any], slide: _Slide) -> None:
-        if future.status == "error":
-            self._fail(future, slide.row)
+    def _take_finished(self, outcome: Any, slide: _Slide) -> None:
+        if isinstance(outcome, BaseException):
+            self._fail(outcome, slide.row)
         else:
             self.listen("done", slide.row.id, None)
 
-    def _gave_up(self, future: Future[Any], slide: _Slide) -> bool:
+    def _gave_up(self, future: Future[Any], outcome: Any, slide: _Slide) -> bool:
         """Take a task of a slide off its list; where it failed, drop the slide's other tasks and record the failure."""
         slide.waiting.discard(future)
-        if future.status != "error":
+        if not isinstance(outcome, BaseException):
             return False
         self._give_up(slide)
-        self._fail(future, slide.row)
+        self._fail(outcome, slide.row)
         return True
 
     def _give_up(self, slide: _Slide) -> None:
@@ -300,12 +311,13 @@ class _Cohort:
         slide.waiting.clear()
         self.slides = [other for other in self.slides if other is not slide]
 
-    def _fail(self, future: Future[Any], row: ManifestRow) -> None:
+    def _fail(self, error: BaseException, row: ManifestRow) -> None:
         """Record a failure; a slide whose workers died is tried again by itself, for another may have killed them."""
-        if isinstance(future.exception(), KilledWorker) and row.id not in self.suspected:
+        if isinstance(error, KilledWorker) and row.id not in self.suspected:
             self.suspected.add(row.id)
             self.suspects.append(row)
             return
-        error, trace = _name_loss(future.exception()), "".join(traceback.format_tb(future.traceback()))
-        record_failure(self.order.folder(row), error, f"{trace}{type(error).__name__}: {error}\n")
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        named = _name_loss(error)
+        record_failure(self.order.folder(row), named, f"{trace}{type(named).__name__}: {named}\n")
         self.listen("failed", row.id, None)
