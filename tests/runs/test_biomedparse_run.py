@@ -19,7 +19,7 @@ import wsiparse
 from tests.conftest import MakeSlide
 from tests.models.official import REDUCED, write_official_weights
 from tests.outputs import hash_results
-from tests.runs.test_pipeline import wait_for
+from tests.waiting import wait_for
 from wsiparse.cli import main
 from wsiparse.models import load
 from wsiparse.models.biomedparse import open_biomedparse

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.drawing import draw_array, draw_tissue, write_slide
 from tests.outputs import hash_results
+from tests.waiting import wait_for
 from wsiparse.cli import main
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -33,13 +33,6 @@ DASK = [sys.executable, "-m", "dask"]
 
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -103,7 +96,7 @@ def test_a_host_that_is_cut_off_costs_its_blocks_alone(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "wsiparse", "run", str(slides), "-o", str(out), "--cluster", address, *SETTINGS]
     run = start(*command, "--model", "tests.tiny:build_slow")
-    wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 10)
+    wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 10, seconds=120)
     ip("link", "set", hosts[1], "down")
     assert run.wait(timeout=300) == 0, (tmp_path / "log").read_text()[-4000:]
     expected = tmp_path / "expected"

@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import pytest
 
 import wsiparse
 from tests.conftest import MakeSlide
+from tests.waiting import wait_for
 from wsiparse.maps.canvas import open_canvas, read_region
 from wsiparse.runs.results import Results
 from wsiparse.runs.run import State
@@ -127,13 +126,6 @@ def kill_after_blocks(command: list[str], output: Path, blocks: int) -> None:
     wait_for(lambda: len([p for p in output.rglob("c/0/*/*") if p.name.isdecimal()]) >= blocks)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(make_slide: MakeSlide, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ import pytest
 from tests.conftest import MakeSlide
 from tests.drawing import draw_array, draw_tissue, write_slide
 from tests.outputs import hash_results
+from tests.waiting import wait_for
 from wsiparse.cli import main
 from wsiparse.runs.run import State, open_run
 
@@ -51,13 +51,6 @@ def start() -> Iterator[Start]:
             return process
 
         yield begin
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ def test_a_worker_that_hangs_is_given_up(slides: Path, tmp_path: Path, start: St
     out = tmp_path / "out"
     command = [slides, "-o", out, *TONE, "--model", "tests.tiny:build_slow", "--block-tiles", "1"]
     process = start(*command, "--workers", "2", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="20s")
-    wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 2)
+    wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 2, seconds=90)
     workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
     workers[0].send_signal(signal.SIGSTOP)
     try:
@@ -171,7 +164,7 @@ def test_a_share_that_is_lost_and_comes_back(
     out, away = tmp_path / "out", tmp_path / "away"
     command = [slides, "-o", out, *TONE, "--cluster", cluster]
     process = start(*command, "--model", "tests.tiny:build_slow")
-    wait_for(lambda: any(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")))
+    wait_for(lambda: any(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")), seconds=90)
     out.rename(away)
     complaints = process.communicate(timeout=150)[1]
     assert process.returncode == 75
@@ -200,7 +193,7 @@ def test_the_second_run_into_a_folder_is_refused(
 ) -> None:
     out = tmp_path / "out"
     first = start(slides, "-o", out, *TONE, "--model", "tests.tiny:build_slow", "--cluster", "serial")
-    wait_for(lambda: any(out.rglob("0/c/0/*/*")))
+    wait_for(lambda: any(out.rglob("0/c/0/*/*")), seconds=90)
     assert run(slides, "-o", out, *TONE) == 2
     assert f"process {first.pid}" in capfd.readouterr().err
     first.send_signal(signal.SIGTERM)

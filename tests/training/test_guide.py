@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from shapely import box
 
 from tests.drawing import draw_array, draw_tissue, write_slide
@@ -31,8 +30,8 @@ def list_commands() -> list[list[str]]:
     return [line.split()[1:] for line in re.findall(r"^    (wsiparse .*)$", GUIDE.read_text(encoding="utf-8"), re.M)]
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     assert write_files(tmp_path) == ["slides.csv", "targets.toml", "classes.toml", "train.toml"]
     for folder in ("slides", "outlines"):

@@ -55,9 +55,7 @@ data = "six images"
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def copy_data(folder: Path) -> Path:

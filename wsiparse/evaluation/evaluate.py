@@ -99,7 +99,7 @@ class _Sums:
         maps = read(region) if read and self.judged else None  # [K, h, w]
         for row, (code, name) in enumerate(self.judged):
             drawn = self._reference.draw(name, region, self._prediction.grid) & compared
-            self._counts[row] += _count(codes == code, drawn)
+            self._counts[row] += count_pixels(codes == code, drawn)
             self._extents[row] += find_extent(drawn, region.x, region.y)
             said.add(code, drawn)
             if maps is not None:
@@ -135,7 +135,8 @@ class _Sums:
         return len(self.judged) == len(self._prediction.targets) > 1
 
 
-def _count(predicted: NDArray[np.bool_], drawn: NDArray[np.bool_]) -> Sequence[int]:
+def count_pixels(predicted: NDArray[np.bool_], drawn: NDArray[np.bool_]) -> Sequence[int]:
+    """Pixels of both, of the prediction and of the reference, as `Score` takes them."""
     masks = (predicted & drawn, predicted, drawn)
     return [int(np.count_nonzero(mask)) for mask in masks]
 

@@ -36,6 +36,11 @@ class LabelImage:
         return tuple(target for target in self.canvas.targets if target.group == self.group)
 
     @property
+    def channels(self) -> list[int]:
+        """Their places in the canvas."""
+        return [n for n, target in enumerate(self.canvas.targets) if target.group == self.group]
+
+    @property
     def path(self) -> Path:
         """The label image's own group."""
         return Path(self.canvas.path, "labels", _quote_name(self.group))
@@ -78,8 +83,7 @@ def read_labels(image: LabelImage, region: Region, level: int = 0) -> Labels:
 
 def read_scores(image: LabelImage, region: Region) -> NDArray[np.uint8]:
     """Probabilities uint8 [targets of the group, h, w] that a region's labels come from."""
-    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
-    scores: NDArray[np.uint8] = read_region(image.canvas, region)[channels]
+    scores: NDArray[np.uint8] = read_region(image.canvas, region)[image.channels]
     return scores
 
 

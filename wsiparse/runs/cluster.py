@@ -235,17 +235,19 @@ class _Cohort:
         return future
 
     def _take(self, future: Future[Any]) -> None:
-        outcome = _fetch(future)
         if row := self.preparing.pop(future, None):
-            self._take_prepared(outcome, row)
-        elif slide := self.blocks.pop(future, None):
-            self._take_block(future, outcome, slide)
-        elif slide := self.judging.pop(future, None):
-            self._take_judged(future, outcome, slide)
-        elif slide := self.squares.pop(future, None):
-            self._take_square(future, outcome, slide)
-        elif slide := self.finishing.pop(future, None):
-            self._take_finished(outcome, slide)
+            self._take_prepared(_fetch(future), row)
+            return
+        kinds = (
+            (self.blocks, self._take_block),
+            (self.judging, self._take_judged),
+            (self.squares, self._take_square),
+            (self.finishing, self._take_finished),
+        )
+        for tasks, take in kinds:
+            if slide := tasks.pop(future, None):
+                slide.waiting.discard(future)
+                take(_fetch(future), slide)
 
     def _take_prepared(self, outcome: Any, row: ManifestRow) -> None:
         if isinstance(outcome, BaseException):
@@ -254,8 +256,8 @@ class _Cohort:
         work: SlideWork = outcome
         self.slides.append(_Slide(row, work, work.blocks_left()))
 
-    def _take_block(self, future: Future[Any], outcome: Any, slide: _Slide) -> None:
-        if self._gave_up(future, outcome, slide):
+    def _take_block(self, outcome: Any, slide: _Slide) -> None:
+        if self._gave_up(outcome, slide):
             return
         record: BlockRecord = outcome
         slide.times.append(record.times)
@@ -268,16 +270,16 @@ class _Cohort:
             self.judging[future] = slide
             slide.waiting.add(future)
 
-    def _take_judged(self, future: Future[Any], outcome: Any, slide: _Slide) -> None:
-        if self._gave_up(future, outcome, slide):
+    def _take_judged(self, outcome: Any, slide: _Slide) -> None:
+        if self._gave_up(outcome, slide):
             return
         judged: Judged = outcome
         slide.times.append(judged.times)
         slide.judgement, slide.deriving = judged.judgement, True
         slide.squares = list_squares(slide.work, judged.judgement)
 
-    def _take_square(self, future: Future[Any], outcome: Any, slide: _Slide) -> None:
-        if self._gave_up(future, outcome, slide):
+    def _take_square(self, outcome: Any, slide: _Slide) -> None:
+        if self._gave_up(outcome, slide):
             return
         slide.times.append(outcome)
         self._finish_if_derived(slide)
@@ -294,9 +296,8 @@ class _Cohort:
         else:
             self.listen("done", slide.row.id, None)
 
-    def _gave_up(self, future: Future[Any], outcome: Any, slide: _Slide) -> bool:
-        """Take a task of a slide off its list; where it failed, drop the slide's other tasks and record the failure."""
-        slide.waiting.discard(future)
+    def _gave_up(self, outcome: Any, slide: _Slide) -> bool:
+        """Whether a task of a slide failed; then the slide's other tasks are dropped and the failure recorded."""
         if not isinstance(outcome, BaseException):
             return False
         self._give_up(slide)

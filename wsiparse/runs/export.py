@@ -22,7 +22,6 @@ from wsiparse.maps.labels import list_labels
 from wsiparse.maps.ngff04 import export_ngff04
 from wsiparse.maps.ome_tiff import export_ome_tiff
 from wsiparse.maps.spatialdata import SpatialSource, export_spatialdata
-from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.run import EXPORTS, Run, State
 from wsiparse.slides.open import describe
@@ -57,11 +56,6 @@ class SlideOutput:
     def folder(self) -> Path:
         """Where the run wrote."""
         return self.run.folder(self.row.id)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """All targets of the run."""
-        return tuple(Target(**entry) for entry in self.run.record["targets"])
 
     @property
     def canvases(self) -> tuple[Canvas, ...]:
@@ -133,13 +127,13 @@ def _export_geojson(output: SlideOutput, to: Destination) -> Iterator[Path]:
 
 def _export_qupath(output: SlideOutput, to: Destination) -> Iterator[Path]:
     path = to.folder / f"{output.id}-qupath"
-    write_qupath(output.annotations(), path, output.slide, output.targets)
+    write_qupath(output.annotations(), path, output.slide, output.run.targets)
     yield path
 
 
 def _export_asap(output: SlideOutput, to: Destination) -> Iterator[Path]:
     path = to.folder / f"{output.id}.xml"
-    write_asap(output.annotations(), path, output.targets)
+    write_asap(output.annotations(), path, output.run.targets)
     yield path
 
 
@@ -179,7 +173,7 @@ def _export_spatialdata(output: SlideOutput, to: Destination) -> Iterator[Path]:
 
 def _export_coco(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Path]:
     path = to.folder / "coco.json"
-    write_coco([(output.slide, output.annotations()) for output in outputs], path, outputs[0].targets)
+    write_coco([(output.slide, output.annotations()) for output in outputs], path, outputs[0].run.targets)
     yield path
 
 

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsiparse.errors import ModelError
+from wsiparse.geometry import Grid
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Target
+
+MOST_OVERLAP = 128
+"""Widest overlap that is taken unasked, in pixels; benchmarks/seams.py shows why more gains little."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,18 @@ def group_passes(targets: Sequence[Target], tiles: TileSizes) -> tuple[Pass, ...
         Pass(_name_pass(mpp, tile, times[mpp]), mpp, tile, tuple(t for t in targets if places[t.name] == (mpp, tile)))
         for mpp, tile in kinds
     )
+
+
+def choose_tile(part: Pass, grid: Grid, tiles: TileSizes, overlap: int | None = None) -> tuple[int, int]:
+    """The side of the tiles of a pass over a canvas, and the width that neighbours share; `overlap` is what was asked.
+
+    One tile alone where it shows the whole canvas, no larger than need be: what a larger one would add is mirrored, and
+    models find less in the middle of their own reflection.
+    """
+    whole = None if part.has_field else tiles.cover(max(grid.width, grid.height))
+    if whole and whole <= part.tile:
+        return whole, 0
+    return part.tile, min(part.tile // 8 * 2, MOST_OVERLAP) if overlap is None else overlap
 
 
 def _name_pass(mpp: float, tile: int, times: int) -> str:

@@ -10,7 +10,7 @@ from wsiparse.annotations.mapping import load_mapping
 from wsiparse.errors import InputError
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.evaluation.references import JoinedReference, ReferenceFile, find_references, read_reference
-from wsiparse.ontology import Ontology, Target
+from wsiparse.ontology import Ontology
 from wsiparse.runs.manifest import ManifestRow, list_slides
 from wsiparse.runs.run import Run, State
 from wsiparse.slides.open import describe
@@ -47,9 +47,9 @@ class References:
 
 def find_run_references(run: Run, source: ReferenceSource) -> References:
     """Find the references of a run; InputError where there is none at all."""
-    targets = tuple(Target(**entry) for entry in run.record["targets"])
-    meanings = load_mapping(source.mapping, Ontology(targets)) if source.mapping else {}
-    names = TargetNames(Ontology(targets), tuple(target.name for target in targets), meanings)
+    ontology = Ontology(run.targets)
+    meanings = load_mapping(source.mapping, ontology) if source.mapping else {}
+    names = TargetNames(ontology, tuple(target.name for target in ontology.targets), meanings)
     return References(_choose_files(run, list_finished(run), source.path), names)
 
 

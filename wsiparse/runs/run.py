@@ -15,6 +15,7 @@ from typing import Any
 
 from wsiparse.errors import OutputError, RunError
 from wsiparse.files import read_json, remove_partials, write_json
+from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 
 RECORDS = (
@@ -53,6 +54,11 @@ class Run:
         """run.json: settings, versions, digests, command and machine."""
         record: dict[str, Any] = read_json(self.path / "run.json")
         return record
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the run looks for."""
+        return tuple(Target(**entry) for entry in self.record["targets"])
 
     @property
     def rows(self) -> list[ManifestRow]:

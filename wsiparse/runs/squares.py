@@ -150,7 +150,7 @@ def _derive_block(canvas: Canvas, block: Block, wanted: Sequence[LabelWork], clo
 
 
 def _choose_channels(values: NDArray[np.uint8], image: LabelImage) -> NDArray[np.uint8]:
-    channels = [n for n, target in enumerate(image.canvas.targets) if target.group == image.group]
+    channels = image.channels
     together = channels[-1] - channels[0] == len(channels) - 1
     return values[channels[0] : channels[-1] + 1] if together else values[channels]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsiparse.geometry import Grid
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.tile_sizes import TileSizes
@@ -14,7 +13,7 @@ from wsiparse.ontology import Target, take_site
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.passes import Pass, group_passes
+from wsiparse.runs.passes import Pass, choose_tile, group_passes
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.rules import Rules
 from wsiparse.runs.targets import Match
@@ -31,10 +30,6 @@ THUMBNAIL_MPP = 8.0
 """Scale at which tissue is looked for."""
 
 
-MOST_OVERLAP = 128
-"""Widest overlap that is taken unasked, in pixels."""
-
-
 @dataclass(frozen=True)
 class Order:
     """What is asked of every slide of a run; small, and it pickles."""
@@ -49,11 +44,6 @@ class Order:
     """What the texts that asked for them were taken for; none where nothing was asked."""
     output: str
     rules: Rules
-
-    def choose_overlap(self, tile: int) -> int:
-        """Shared width of neighbouring tiles; benchmarks/seams.py shows why more than 128 pixels gain little."""
-        given = self.config.overlap
-        return min(tile // 8 * 2, MOST_OVERLAP) if given is None else given
 
     def folder(self, row: ManifestRow) -> Path:
         """Where a slide's results go."""
@@ -153,18 +143,9 @@ def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
 
 
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
-    return plan_tiles(slide, _choose_tiling(order, choose_grid(slide, part.mpp), part), tissue)
-
-
-def _choose_tiling(order: Order, grid: Grid, part: Pass) -> Tiling:
-    """Tiles that overlap, or one alone where it shows the whole canvas: then it is no larger than need be.
-
-    What a larger one would add is mirrored, and models find less in the middle of their own reflection.
-    """
-    whole = None if part.has_field else order.tiles.cover(max(grid.width, grid.height))
-    if whole and whole <= part.tile:
-        return Tiling(grid, whole, 0, order.config.block_tiles)
-    return Tiling(grid, part.tile, order.choose_overlap(part.tile), order.config.block_tiles)
+    grid = choose_grid(slide, part.mpp)
+    tile, overlap = choose_tile(part, grid, order.tiles, order.config.overlap)
+    return plan_tiles(slide, Tiling(grid, tile, overlap, order.config.block_tiles), tissue)
 
 
 def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:

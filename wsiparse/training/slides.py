@@ -13,8 +13,7 @@ from wsiparse.evaluation.references import JoinedReference
 from wsiparse.geometry import Region
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Target
-from wsiparse.runs.passes import group_passes
-from wsiparse.runs.work import MOST_OVERLAP
+from wsiparse.runs.passes import choose_tile, group_passes
 from wsiparse.slides.open import reader_of
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import Block, Tiling, choose_grid, plan_tiles
@@ -77,7 +76,8 @@ def list_tiles(source: LabelledSlide, tiles: TileSizes) -> Iterator[SlideTile]:
     Tiles lie as in a run that leaves the overlap to the engine.
     """
     for part in group_passes(source.targets, tiles):
-        tiling = Tiling(choose_grid(source.slide, part.mpp), part.tile, min(part.tile // 8 * 2, MOST_OVERLAP), 1)
+        grid = choose_grid(source.slide, part.mpp)
+        tiling = Tiling(grid, *choose_tile(part, grid, tiles), block_tiles=1)
         names = tuple(target.name for target in part.targets if source.reference.covers(target.name))
         for block in plan_tiles(source.slide, tiling).blocks if names else ():
             yield from _label_core(source, tiling, block.cores[0], names)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import WsiparseError
-from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
 from wsiparse.runs.run import Run
@@ -55,12 +54,9 @@ class Gallery:
         pictures = [embed_image(thumbnail.image, f"{row.id}"), embed_image(found, f"{row.id} with its maps")]
         if self.references and row.id in self.references.files:
             reference = self.references.read(describe_slide(self.run, row), thumbnail.grid.mpp)
-            drawn = paint_reference(thumbnail, reference, self._list_targets())
+            drawn = paint_reference(thumbnail, reference, self.run.targets)
             pictures.append(embed_image(drawn, f"{row.id} with its reference"))
         return join(pictures)
-
-    def _list_targets(self) -> list[Target]:
-        return [Target(**entry) for entry in self.run.record["targets"]]
 
     def _caption(self, row: ManifestRow) -> str:
         dices = [f"{name} {value:.3f}" for name, value in self.dices.get(row.id, {}).items() if value is not None]

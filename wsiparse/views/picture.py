@@ -66,7 +66,7 @@ def _draw_outlines(
     slide: Image.Image, run: Run, outlines: geopandas.GeoDataFrame, place: tuple[float, Region]
 ) -> Image.Image:
     scale, region = place
-    targets = {entry["name"]: Target(**entry) for entry in run.record["targets"]}
+    targets = {target.name: target for target in run.targets}
     moved = move_geometries(outlines.geometry.to_numpy(), scale, region)
     picture = slide.convert("RGBA")
     # Large outlines first, so that what lies inside them is not painted over.

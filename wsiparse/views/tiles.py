@@ -13,11 +13,11 @@ from PIL import Image
 from scipy import ndimage
 
 from wsiparse.errors import WsiparseError
+from wsiparse.evaluation.evaluate import count_pixels
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.scores import Score
 from wsiparse.geometry import Region
 from wsiparse.maps.labels import LabelImage, read_labels
-from wsiparse.ontology import Target
 from wsiparse.runs.finished import FinishedSlide
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, describe_slide
@@ -79,11 +79,11 @@ def find_extremes(run: Run, rows: Sequence[ManifestRow], references: References)
 
 
 def _score_slide(run: Run, row: ManifestRow, references: References) -> Iterator[ScoredTile]:
-    targets = tuple(Target(**entry) for entry in run.record["targets"])
-    finished = FinishedSlide(run, describe_slide(run, row), targets)
+    finished = FinishedSlide(run, describe_slide(run, row), run.targets)
     reference = references.read(finished.slide, finished.finest_mpp)
-    for image in (part.image for part in finished.parts if part.image):
-        yield from _score_labels(row, image, reference)
+    for part in finished.parts:
+        if part.image:
+            yield from _score_labels(row, part.image, reference)
 
 
 def _score_labels(row: ManifestRow, image: LabelImage, reference: Reference) -> Iterator[ScoredTile]:
@@ -106,8 +106,7 @@ def _choose_side(tiling: Tiling) -> int:
 
 def _score_masks(slide: str, target: str, masks: Sequence[Mask]) -> Score:
     predicted, drawn = masks
-    counts = (np.count_nonzero(mask) for mask in (predicted & drawn, predicted, drawn))
-    return Score(slide, target, *(int(count) for count in counts))
+    return Score(slide, target, *count_pixels(predicted, drawn))
 
 
 def _count_pixels(score: Score) -> int:
