@@ -9,7 +9,7 @@ import shapely
 from shapely import MultiPolygon
 
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
-from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.annotation import Annotation, RunnerUp
 from wsiparse.annotations.identity import Identities
 from wsiparse.annotations.table import COLUMNS, write_table
 from wsiparse.geometry import Grid
@@ -45,6 +45,14 @@ def test_a_square_with_a_hole_and_what_a_person_drew(tmp_path: Path) -> None:
     assert (first["target"], first["area_um2"], first["probability"]) == ("gland, cut", "45.0000", "")
     assert (first["convex_ratio"], first["box_ratio"], first["perimeter_um"]) == ("0.9000", "0.9000", "42.0000")
     assert (second["centroid_x"], second["probability"]) == ("0.5000", "0.5000")
+    assert (first["runner_up"], first["runner_up_probability"]) == ("", "")
+
+
+def test_the_runner_up_stands_beside_the_target(tmp_path: Path) -> None:
+    box = shapely.box(0, 0, 4, 4)
+    write_table([Annotation("gland", box, 4.0, 0.75, None, RunnerUp("crypt, cut", 0.125))], tmp_path / "a.csv", SLIDE)
+    (row,) = pd.read_csv(tmp_path / "a.csv").to_dict("records")
+    assert (row["runner_up"], row["runner_up_probability"]) == ("crypt, cut", 0.125)
 
 
 def test_no_objects_are_a_header_alone(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_tables_have_the_runs_rows(results: Results, tmp_path: Path) -> None:
         table = pd.read_csv(tmp_path / f"{name}.csv")
         assert list(table.id) == list(own.id)
         assert list(table.area_um2) == pytest.approx(list(own.area_um2), abs=1e-4)
+        assert list(table.runner_up.fillna("")) == list(own.runner_up.fillna(""))
 
 
 def test_the_store_has_the_runs_objects(results: Results, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Objects as a table that a spreadsheet or R opens: one row an annotation, place, size, shape and certainty."""
+"""Objects as a table that a spreadsheet or R opens: one row an annotation, place, size, shape, certainty, runner-up."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ COLUMNS = (
     "box_ratio",
     "inertia_ratio",
     "probability",
+    "runner_up",
+    "runner_up_probability",
 )
 
 
@@ -53,7 +55,12 @@ def _make_rows(batch: Sequence[Annotation], ids: Sequence[str], slide: Slide) ->
     rows = zip(batch, ids, shapes.centroid, shapes.perimeter_um, ratios, strict=True)
     for annotation, id, centroid, perimeter, row in rows:
         numbers = (*centroid, annotation.area_um2, perimeter, *row, annotation.probability)
-        yield id, annotation.target, *(_show(number) for number in numbers)
+        yield id, annotation.target, *(_show(number) for number in numbers), *_show_runner_up(annotation)
+
+
+def _show_runner_up(annotation: Annotation) -> tuple[str, str]:
+    second = annotation.runner_up
+    return (second.target, _show(second.probability)) if second else ("", "")
 
 
 def _show(number: float | None) -> str:
