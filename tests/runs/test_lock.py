@@ -17,7 +17,8 @@ import pytest
 
 from wsiparse.errors import OutputError, RunError
 from wsiparse.runs import lock
-from wsiparse.runs.lock import Holder, hold_lock, read_holder
+from wsiparse.runs.holder import Holder
+from wsiparse.runs.lock import hold_lock, read_holder
 
 HOLD = "import sys,time,pathlib\nfrom wsiparse.runs.lock import hold_lock\n"
 HOLD += "with hold_lock(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"

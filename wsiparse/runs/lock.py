@@ -8,41 +8,24 @@ touch, told by the clock of the file system that both share. Nothing has to be c
 from __future__ import annotations
 
 import os
-import platform
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
-import psutil
 
-from wsiparse.errors import OutputError, RunError
+from wsiparse.errors import OutputError
+from wsiparse.runs.holder import Holder, introduce, overlap
 
 FOLDER = ".lock"
 TOUCH_SECONDS = 10.0
 """Time between two touches of a lock that is held."""
 STALE_SECONDS = 60.0
 """Without a touch for so long, the holder is dead or cut off."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lock."""
-
-    token: str
-    scope: str
-    host: str
-    processes: str
-    """The name of the space that `pid` is counted in: containers of one host each have their own."""
-    pid: int
-    born: float
-    """When the process started, in seconds since 1970: a process id is used again, the pair is not."""
-    since: str
 
 
 @contextmanager
@@ -52,7 +35,7 @@ def hold_lock(output: Path, shard: tuple[int, int] | None = None) -> Iterator[No
     Shards of one count exclude none of each other; everything else does. Raises RunError that names the holder where
     the lock is taken; waits up to a minute for a holder on another machine that gives no sign of life.
     """
-    folder, holder = output / FOLDER, _introduce(_name_scope(shard))
+    folder, holder = output / FOLDER, introduce(shard)
     mine = folder / holder.scope
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,24 +55,9 @@ def read_holder(output: Path) -> Holder | None:
     """Who holds the folder of a run now, as far as can be told from here without waiting; None where nobody does."""
     for path in _locks(output / FOLDER):
         holder = _read(path)
-        if holder and not _is_dead(holder) and _seconds_untouched(path) < STALE_SECONDS:
+        if holder and not holder.is_dead and _seconds_untouched(path) < STALE_SECONDS:
             return holder
     return None
-
-
-def _name_scope(shard: tuple[int, int] | None) -> str:
-    return "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
-
-
-def _introduce(scope: str) -> Holder:
-    pid = os.getpid()
-    born, since = psutil.Process(pid).create_time(), datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(uuid.uuid4().hex, scope, platform.node(), _name_processes(), pid, born, since)
-
-
-def _name_processes() -> str:
-    space = Path("/proc/self/ns/pid")
-    return f"{platform.node()}/{space.stat().st_ino if space.exists() else ''}"
 
 
 def _take(mine: Path, holder: Holder) -> None:
@@ -97,20 +65,15 @@ def _take(mine: Path, holder: Holder) -> None:
     _clear_path(mine)
     _link(mine, holder)
     for path in _locks(mine.parent):
-        if path != mine and _overlap(path.name, holder.scope) and (other := _wait_for_sign(path)):
+        if path != mine and overlap(path.name, holder.scope) and (other := _wait_for_sign(path)):
             _release(mine, holder)
-            raise _refusal(mine.parent.parent, other)
-
-
-def _overlap(one: str, other: str) -> bool:
-    counts = {name.rpartition("-of-")[2] for name in (one, other)}
-    return "all" in counts or len(counts) > 1 or one == other
+            raise other.refuse(mine.parent.parent)
 
 
 def _clear_path(mine: Path) -> None:
     holder = _wait_for_sign(mine)
     if holder:
-        raise _refusal(mine.parent.parent, holder)
+        raise holder.refuse(mine.parent.parent)
 
 
 def _link(mine: Path, holder: Holder) -> None:
@@ -120,7 +83,7 @@ def _link(mine: Path, holder: Holder) -> None:
         os.link(partial, mine)
     except FileExistsError as error:
         winner = _read(mine) or holder
-        raise _refusal(mine.parent.parent, winner) from error
+        raise winner.refuse(mine.parent.parent) from error
     finally:
         partial.unlink()
 
@@ -129,8 +92,8 @@ def _wait_for_sign(path: Path) -> Holder | None:
     """The holder of a lock once it has shown that it lives; None when it is free, the dead one's file removed."""
     holder, first = _read(path), _touched(path)
     end = time.monotonic() + STALE_SECONDS
-    while holder and not _is_dead(holder) and _seconds_untouched(path) < STALE_SECONDS and time.monotonic() < end:
-        if _lives_here(holder) or _touched(path) != first:
+    while holder and not holder.is_dead and _seconds_untouched(path) < STALE_SECONDS and time.monotonic() < end:
+        if holder.lives_here or _touched(path) != first:
             return holder
         time.sleep(min(1.0, STALE_SECONDS / 20))
         holder = _read(path)
@@ -161,20 +124,6 @@ def _read(path: Path) -> Holder | None:
         return Holder(**orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-
-
-def _is_dead(holder: Holder) -> bool:
-    return holder.processes == _name_processes() and not _lives_here(holder)
-
-
-def _lives_here(holder: Holder) -> bool:
-    if holder.processes != _name_processes():
-        return False
-    try:
-        process = psutil.Process(holder.pid)
-        return bool(abs(process.create_time() - holder.born) < 1 and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _touched(path: Path) -> float:
@@ -214,11 +163,3 @@ def _release(mine: Path, holder: Holder) -> None:
     found = _read(mine)
     if found and found.token == holder.token:
         mine.unlink(missing_ok=True)
-
-
-def _refusal(output: Path, holder: Holder) -> RunError:
-    part = "a run" if holder.scope == "all" else f"shard {holder.scope.replace('-of-', '/')} of a run"
-    return RunError(
-        f"{output}: {part} is writing here (host {holder.host}, process {holder.pid}, since {holder.since}); "
-        "wait for it, stop it, or choose another folder"
-    )
