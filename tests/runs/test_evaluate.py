@@ -39,6 +39,15 @@ def test_a_mask_made_from_the_prediction_scores_one(make_slide: MakeSlide, tmp_p
     assert [(score.target, score.dice) for score in scores] == [("dark", 1.0)]
 
 
+def test_a_runs_own_label_map_is_a_reference_of_all_its_targets(make_slide: MakeSlide, tmp_path: Path) -> None:
+    slide = make_slide(501, 403)
+    wsiparse.run(slide, tmp_path / "first", **TONE)
+    labels = tmp_path / "first/drawn/parse.zarr/0.5um/labels/tone"
+    (tmp_path / "m.csv").write_text(f"slide,reference\n{slide},{labels}\n")
+    scores = evaluate_run(wsiparse.run(tmp_path / "m.csv", tmp_path / "out", **TONE).run).scores
+    assert [(score.target, score.dice) for score in scores] == [("dark", 1.0), ("light", 1.0)]
+
+
 def test_own_outlines_read_back_score_almost_one(make_slide: MakeSlide, tmp_path: Path) -> None:
     results = wsiparse.run(make_slide(501, 403), tmp_path / "out", simplify=0.0, **TONE)
     outlines = (tmp_path / "out/drawn/annotations.geojson.gz").read_bytes()

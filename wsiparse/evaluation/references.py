@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.errors import ReferenceFileError
+from wsiparse.evaluation.label_zarr import is_zarr
 from wsiparse.evaluation.masks import read_instances, read_mask
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.evaluation.outlines import read_outlines
@@ -20,7 +21,7 @@ from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
 
 OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz", ".xml")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp", ".ome.zarr", ".zarr")
 
 
 class Reference(Protocol):
@@ -87,14 +88,14 @@ class ReferenceFile:
 def find_references(directory: str | Path, slide_ids: Sequence[str]) -> dict[str, tuple[ReferenceFile, ...]]:
     """The files in a folder that are named after slides; slides without one are left out.
 
-    A slide `s` has outlines `s.geojson`, `s.geojson.gz`, `s.json` or `s.xml`, a mask `s.png`, `.tif` or `.webp`, or a
-    file a target, such as `s__target.png`. A .json beside a mask of the same name is the mask's legend. Raises
-    ReferenceFileError where there is no such folder or no file for any slide.
+    A slide `s` has outlines `s.geojson`, `s.geojson.gz`, `s.json` or `s.xml`, a mask `s.png`, `.tif`, `.webp` or
+    `.zarr`, or a file a target, such as `s__target.png`. A .json beside a mask of the same name is the mask's legend.
+    Raises ReferenceFileError where there is no such folder or no file for any slide.
     """
     folder = Path(directory)
     if not folder.is_dir():
         raise ReferenceFileError(f"{folder}: no such folder; expected reference files named after the slides")
-    files = [file for file in sorted(folder.iterdir()) if file.is_file()]
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() or is_zarr(file)]
     found = {slide_id: tuple(_files_of(slide_id, files)) for slide_id in slide_ids}
     if not any(found.values()):
         raise ReferenceFileError(
@@ -117,7 +118,7 @@ def read_reference(
 def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float) -> Reference:
     if _match_suffix(file.path.name, OUTLINE_SUFFIXES):
         return read_outlines(file.path, slide, names, file.target)
-    if not _match_suffix(file.path.name, MASK_SUFFIXES):
+    if not _match_suffix(file.path.name, MASK_SUFFIXES) and not is_zarr(file.path):
         expected = " ".join((*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
         raise ReferenceFileError(f"{file.path}: not a kind of reference that can be read; expected {expected}")
     read = read_instances if file.instances else read_mask

@@ -1,0 +1,130 @@
+"""Pictures of whole numbers over a slide: small ones in memory, large ones read where they are asked for."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsiparse.errors import ReferenceFileError
+from wsiparse.geometry import Grid, Region
+from wsiparse.slides.levels import cut_region
+from wsiparse.slides.slide import Slide
+
+Values = NDArray[Any]
+"""Whole numbers [h, w]."""
+Raster: TypeAlias = NDArray[Any] | zarr.Array[Any]
+"""A picture in memory [h, w], or one on disk [..., h, w], whose other axes have one place each."""
+Places = NDArray[np.int64]
+
+SIDE = 4096
+"""Side of the squares in which a picture on disk is read as a whole."""
+IN_MEMORY = SIDE**2 * 4
+"""Pixels up to which a TIFF is read at once."""
+UNREADABLE = "expected a PNG, TIFF, WebP or BMP image; export it again"
+_FAULTS = (OSError, ValueError, IndexError, KeyError, RuntimeError, tifffile.TiffFileError)
+
+_Level = TypeVar("_Level")
+
+
+def open_picture(path: Path, slide: Slide, mpp: float) -> Raster:
+    """A mask of a slide from a picture; of a pyramidal TIFF the coarsest level that is at least as fine as `mpp`.
+
+    Raises ReferenceFileError for a file that cannot be read, for colours and fractions.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return _drop_channels(path, _read_picture(path))
+    try:
+        return _open_tiff(path, slide, mpp)
+    except _FAULTS as error:
+        raise ReferenceFileError(f"{path}: {error}; {UNREADABLE}") from error
+
+
+def choose_level(levels: Sequence[tuple[int, _Level]], slide: Slide, mpp: float) -> _Level:
+    """Of levels with their widths, finest first, the coarsest that is at least as fine as `mpp`."""
+    needed = slide.grid.width * slide.mpp / mpp
+    fitting = [level for width, level in levels if width >= needed]
+    return fitting[-1] if fitting else levels[0][1]
+
+
+def pick_pixels(raster: Raster, rows: Places, columns: Places) -> Values:
+    """The pixels [rows, columns] where each of some rows meets each of some columns."""
+    if isinstance(raster, np.ndarray):
+        return raster[np.ix_(rows, columns)]
+    return np.asarray(raster.oindex[(*(0,) * (raster.ndim - 2), rows, columns)])
+
+
+def read_window(raster: Raster, region: Region) -> Values:
+    """The pixels of a region [h, w]."""
+    return np.asarray(raster[(..., *region.slices)]).reshape(region.height, region.width)
+
+
+def find_numbers(path: Path, raster: Raster) -> Values:
+    """All numbers of a picture, in their order; ReferenceFileError where a part of it cannot be read."""
+    try:
+        parts = [np.unique(read_window(raster, window)) for window in cut_windows(raster)]
+    except _FAULTS as error:
+        raise ReferenceFileError(f"{path}: {error}; expected a whole picture; export it again") from error
+    return np.unique(np.concatenate(parts))
+
+
+def cut_windows(raster: Raster) -> list[Region]:
+    """Squares that make up a picture."""
+    height, width = raster.shape[-2:]
+    return list(cut_region(Region(0, 0, width, height), (SIDE, SIDE)))
+
+
+def check_size(path: Path, raster: Raster, grid: Grid) -> None:
+    """Refuse a picture of another shape than the slide's."""
+    height, width = raster.shape[-2:]
+    by_width, by_height = grid.height * width / grid.width, grid.width * height / grid.height
+    if abs(height - by_width) > 1 and abs(width - by_height) > 1:
+        raise ReferenceFileError(
+            f"{path}: mask of {width} × {height} pixels for a slide of {grid.width} × {grid.height}; expected the same "
+            "shape at any scale, to within a pixel"
+        )
+
+
+def _open_tiff(path: Path, slide: Slide, mpp: float) -> Raster:
+    file = tifffile.TiffFile(path)
+    levels = file.series[0].levels
+    level = choose_level([(level.sizes["width"], level) for level in levels], slide, mpp)
+    if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui":
+        with file:
+            return _drop_channels(path, np.asarray(level.asarray()))
+    raster = zarr.open_array(level.aszarr(), mode="r")
+    weakref.finalize(raster, file.close)
+    return raster
+
+
+def _read_picture(path: Path) -> Values:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return np.asarray(image)
+    except Image.DecompressionBombError as error:
+        raise ReferenceFileError(f"{path}: too large a picture ({error}); convert it to a pyramidal TIFF") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ReferenceFileError(f"{path}: {error}; {UNREADABLE}") from error
+
+
+def _drop_channels(path: Path, values: Values) -> Values:
+    """One channel of a grey picture that was stored as RGB, with or without alpha."""
+    if values.ndim == 3 and values.shape[-1] in (2, 4):
+        values = values[..., :-1]
+    grey = values[..., 0] if values.ndim == 3 else values
+    if grey.ndim != 2 or grey.dtype.kind not in "bui" or (values.ndim == 3 and (values != grey[..., None]).any()):
+        raise ReferenceFileError(
+            f"{path}: {values.dtype} values {values.shape} in colours or fractions, expected one channel of whole "
+            "numbers; export the mask, not a picture of it"
+        )
+    return grey
