@@ -48,6 +48,15 @@ def test_blocks_add_up_and_the_brier_score_is_a_mean_square(seed: int) -> None:
     assert whole.brier == pytest.approx(np.mean((values / 255 - truth) ** 2))
 
 
+def test_pixels_that_are_not_compared_are_not_counted() -> None:
+    generator = np.random.default_rng(1)
+    values = generator.integers(0, 256, (20, 30), dtype=np.uint8)
+    truth, compared = generator.random((2, 20, 30)) < 0.5
+    some, same = count_calibration(values, truth, compared), count_calibration(values[compared], truth[compared])
+    np.testing.assert_array_equal(some.pixels, same.pixels)
+    np.testing.assert_array_equal(some.hits, same.hits)
+
+
 def test_pixels_that_are_right_as_often_as_they_say_have_no_error() -> None:
     generator = np.random.default_rng(0)
     values = generator.integers(0, 256, 400_000, dtype=np.uint8)

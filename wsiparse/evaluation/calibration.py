@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from wsiparse.errors import InputError
 
@@ -61,12 +62,21 @@ class Reliability:
         return float(np.abs(self.predicted - self.observed)[filled].max()) if filled.any() else math.nan
 
 
-def count_calibration(probabilities: NDArray[np.uint8], reference: NDArray[np.bool_]) -> Calibration:
-    """Count a block's pixels: probabilities as the canvas stores them, p = value / 255, and a mask of equal shape."""
-    return Calibration(
-        np.bincount(probabilities.ravel(), minlength=_LEVELS),
-        np.bincount(probabilities[reference], minlength=_LEVELS),
-    )
+def count_calibration(
+    probabilities: NDArray[np.uint8], reference: NDArray[np.bool_], compared: NDArray[np.bool_] | None = None
+) -> Calibration:
+    """Count a block's pixels: probabilities as the canvas stores them, p = value / 255, and a mask of equal shape.
+
+    `compared` is a mask of the pixels that are counted; without it, all are.
+    """
+    counted = np.ones_like(reference) if compared is None else compared
+    return Calibration(_count(probabilities, counted), _count(probabilities, reference & counted))
+
+
+def _count(probabilities: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Counts:
+    # Counting bytes as bytes takes a third of the time of np.bincount, which turns them into long integers first.
+    values, inside = (Image.fromarray(np.atleast_2d(part)) for part in (probabilities, mask.astype(np.uint8)))
+    return np.array(values.histogram(inside), np.int64)
 
 
 def measure_reliability(calibration: Calibration, bins: int = 15) -> Reliability:

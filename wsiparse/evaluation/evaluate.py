@@ -103,7 +103,7 @@ class _Sums:
             self._extents[row] += find_extent(drawn, region.x, region.y)
             said.add(code, drawn)
             if maps is not None:
-                calibration = count_calibration(maps[code - 1][compared], drawn[compared])
+                calibration = count_calibration(maps[code - 1], drawn, compared)
                 self._histograms[row] += (calibration.pixels, calibration.hits)
         self._add_within(region, codes, compared)
         if self._judges_all:
