@@ -1,0 +1,153 @@
+"""Write configs/train/research-1-split.csv, and pack what wsiparse-research-1 learns from at its working mpp.
+
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.split_research_1
+
+The packed images and masks (about 330 MB) go to train-out/research-1-data. EBHI-Seg and DSB2018 stay divided as for
+wsiparse-open-1, GlaS and MoNuSeg as in their contests; CRCHistoPhenotypes names no patients, and a hash of an image's
+name decides. Those two large ones, MoNuSeg and CRCHistoPhenotypes, are cut in quarters and so drawn more often.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from benchmarks.split_open_1 import choose_part
+from wsiparse.training.dataset import COLUMNS, Example, load_picture, read_examples
+
+ROOT = Path(__file__).parents[1]
+PACKED = ROOT / "train-out/research-1-data"
+SPLIT = ROOT / "configs/train/research-1-split.csv"
+GLAND_MPP, CELL_MPP = 1.5, 0.4
+GLAS_MPP, DSB_MPP, MONUSEG_MPP, CRC_MPP = 0.62, 0.5, 0.2462, 0.55
+CLASSES = {
+    "epithelial": "epithelial cells",
+    "fibroblast": "connective tissue cells",
+    "inflammatory": "inflammatory cells",
+    "others": "other cells",
+}
+"""CRCHistoPhenotypes' classes as targets, three of them by the names of BiomedParse's ontology."""
+DISC_UM = 3.0
+"""Radius of the disc that stands for a nucleus of which only the middle is known."""
+GAP_PIXELS = 1.0
+Mask = NDArray[np.bool_]
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An image at its working mpp, and where it shows each of some targets."""
+
+    name: str
+    image: Image.Image
+    masks: dict[str, Mask]
+    """By the targets that a mask outlines, parted by `;`."""
+    part: str
+    case: str
+
+    def write(self) -> Iterator[Row]:
+        """Write image and masks; a row for each mask."""
+        image = f"{self.name}.png"
+        (PACKED / image).parent.mkdir(parents=True, exist_ok=True)
+        self.image.save(PACKED / image)
+        for n, (present, mask) in enumerate(self.masks.items()):
+            path = f"{self.name}_mask{n}.png"
+            Image.fromarray(mask).save(PACKED / path)
+            yield dict(zip(COLUMNS, (image, path, present, self.case, self.part), strict=True))
+
+    def quarter(self) -> Iterator[Packed]:
+        """Its four quarters, each with what it shows."""
+        height, width = self.image.height // 2, self.image.width // 2
+        for n, (top, left) in enumerate(itertools.product((0, height), (0, width))):
+            parts = {name: mask[top : top + height, left : left + width] for name, mask in self.masks.items()}
+            shown = {name: mask for name, mask in parts.items() if mask.any()}
+            image = self.image.crop((left, top, left + width, top + height))
+            yield Packed(f"{self.name}_{n}", image, shown, self.part, self.case)
+
+
+def pack_example(example: Example, name: str, scale: float, threshold: float = 0.5) -> Packed:
+    """One image and its mask, `scale` times as large; a mask's pixel counts from a covered share of `threshold`."""
+    picture = load_picture(example)
+    image = Image.fromarray(picture.pixels)
+    size = (round(image.width * scale), round(image.height * scale))
+    covered = Image.fromarray(picture.mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    masks = {";".join(example.present): np.asarray(covered) >= threshold}
+    return Packed(name, image.resize(size, Image.Resampling.LANCZOS), masks, example.part, example.case)
+
+
+def pack_tables(data: Path) -> Iterator[Packed]:
+    """What the tables of wsiparse-open-1 and of GlaS name; of GlaS the part `train` alone."""
+    scales = {"ebhi-seg": 1.0, "dsb2018-colour": DSB_MPP / CELL_MPP, "glas": GLAS_MPP / GLAND_MPP}
+    open_1 = read_examples(ROOT / "configs/train/open-1-split.csv", data)
+    glas = [e for e in read_examples(ROOT / "configs/train/glas-split.csv", data) if e.part == "train"]
+    for example in (*open_1, *glas):
+        source = example.image.relative_to(data).parts[0]
+        if example.part != "excluded":
+            yield pack_example(example, f"{source}/{example.image.stem}", scales[source])
+
+
+def pack_monuseg(data: Path) -> Iterator[Packed]:
+    """Quarters of the part `train`; its masks lack half of each nucleus's outermost pixels, as a third restores."""
+    for path in sorted((data / "monuseg/train").glob("*.webp")):
+        example = Example(path, path.with_suffix(".png"), ("nuclei",), path.stem, "train")
+        yield from pack_example(example, f"monuseg/{path.stem}", MONUSEG_MPP / CELL_MPP, 1 / 3).quarter()
+
+
+def pack_crchisto(data: Path) -> Iterator[Packed]:
+    """Quarters of all images, with a disc for each point."""
+    for path in sorted((data / "crchisto/images").glob("*.webp")):
+        case = f"crchisto/{path.stem}"
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        points, classes = read_points(path.with_suffix(".csv"))
+        side = round(image.width * CRC_MPP / CELL_MPP)
+        nearest = find_discs(points * CRC_MPP / CELL_MPP, side, DISC_UM / CELL_MPP)
+        masks = {CLASSES[name]: np.isin(nearest, np.flatnonzero(classes == name)) for name in CLASSES}
+        resized = image.resize((side, side), Image.Resampling.LANCZOS)
+        yield from Packed(case, resized, masks, choose_part(case), case).quarter()
+
+
+def read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """Points [N, 2] as x and y in pixels, and their classes [N]."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    points = np.array([(row["x_px"], row["y_px"]) for row in rows], np.float64).reshape(-1, 2)
+    return points, np.array([row["class"] for row in rows], np.str_)
+
+
+def find_discs(points: NDArray[np.float64], side: int, radius: float) -> NDArray[np.int64]:
+    """Number [side, side] of the point nearest to each pixel, -1 where none lies within `radius` or two are as near."""
+    pixels = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1) + 0.5
+    distances, nearest = cKDTree(points).query(pixels, 2)
+    alone = distances[..., 1] - distances[..., 0] > GAP_PIXELS
+    return np.where((distances[..., 0] <= radius) & alone, nearest[..., 0], -1)
+
+
+def main() -> None:
+    """Pack everything, write the table and print its counts."""
+    data = Path(os.environ["WSIPARSE_SHARED_DATA"])
+    shutil.rmtree(PACKED, ignore_errors=True)
+    packed = itertools.chain(pack_tables(data), pack_monuseg(data), pack_crchisto(data))
+    rows = [row for one in packed for row in one.write()]
+    with open(SPLIT, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    counts = Counter((row["image"].split("/")[0], row["present"], row["part"]) for row in rows)
+    for (source, present, part), count in sorted(counts.items()):
+        print(f"{source:16s} {present:60s} {part:6s} {count:5d} masks")
+
+
+if __name__ == "__main__":
+    main()
