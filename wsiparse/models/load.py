@@ -15,7 +15,7 @@ from wsiparse.errors import ModelError
 from wsiparse.models.biomedparse import open_biomedparse
 from wsiparse.models.execution import PLAIN, Execution, ModelOptions
 from wsiparse.models.model import Model
-from wsiparse.models.open_model import is_open_weights, open_weights
+from wsiparse.models.open_model import OpenModel, is_open_weights, open_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"
@@ -57,6 +57,11 @@ def load_model(spec: ModelSpec) -> Model:
     if spec.digest and model.digest != spec.digest:
         raise ModelError(f"model {spec.name_or_path}: digest {model.digest}, expected {spec.digest}; fetch it again")
     return model
+
+
+def find_licence(model: Model) -> str:
+    """The licence that a model's weights name in their header; empty where they name none."""
+    return str(model.header.training.get("licence", "")) if isinstance(model, OpenModel) else ""
 
 
 @functools.cache

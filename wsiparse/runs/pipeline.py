@@ -24,7 +24,7 @@ from wsiparse.files import write_json
 from wsiparse.maps.canvas import require_canvas, write_block
 from wsiparse.maps.evidence import weigh_block
 from wsiparse.models.devices import name_accelerators
-from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.load import ModelSpec, find_licence, load_model
 from wsiparse.models.model import TextModel, TextVectors
 from wsiparse.models.tile_sizes import TileSizes, measure_tiles
 from wsiparse.ontology import Target
@@ -89,6 +89,8 @@ class ModelFacts:
 
     name: str
     digest: str
+    licence: str
+    """Empty where its weights name none."""
     targets: tuple[Target, ...]
     tiles: TileSizes
     least_similarity: float | None
@@ -101,7 +103,8 @@ def describe_model(spec: ModelSpec) -> ModelFacts:
     """Load a model where this is called and say what it is."""
     model = load_model(spec)
     tiles, least = measure_tiles(model), model.least_similarity if isinstance(model, TextModel) else None
-    return ModelFacts(model.name, model.digest, tuple(model.targets), tiles, least, tuple(name_accelerators()))
+    names = model.name, model.digest, find_licence(model)
+    return ModelFacts(*names, tuple(model.targets), tiles, least, tuple(name_accelerators()))
 
 
 def embed_texts(spec: ModelSpec, texts: Sequence[str]) -> TextVectors:

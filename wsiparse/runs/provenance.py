@@ -37,7 +37,7 @@ def record_run(order: Order, facts: ModelFacts, rows: Sequence[ManifestRow]) -> 
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "folder": os.getcwd(),
-        "model": {"name": facts.name, "digest": facts.digest, "tile": facts.tiles.own},
+        "model": {"name": facts.name, "digest": facts.digest, "licence": facts.licence, "tile": facts.tiles.own},
         "targets": targets,
         "matches": [{"text": m.text, "target": m.target.name, "score": round(m.score, 4)} for m in order.matches],
         "validity": {"targets": list(order.rules.fits), "digest": decisive["validity"]},

@@ -267,6 +267,7 @@ def _tabulate_provenance(record: Numbers) -> Html:
         "started": record["started"],
         "command": " ".join(record["command"]),
         "model": f"{model['name']}, digest {model['digest']}",
+        "licence": model.get("licence") or "none named in the weights",
         "fingerprint": record["fingerprint"],
         "prompts": "; ".join(f"{entry['name']}: {entry['prompt']}" for entry in record["targets"]),
         "settings": _list_pairs(settings),

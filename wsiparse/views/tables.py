@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wsiparse.geometry import Region
-from wsiparse.models.load import ModelSpec, list_models, load_model
+from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass
 from wsiparse.runs.run import Run, State
@@ -45,6 +45,8 @@ def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
     for slide_id in (name for name, state in states.items() if state is State.DONE):
         for refusal in list_refusals(run.summary(slide_id)):
             console.print(f"refused {slide_id}: {refusal}", style="yellow")
+    model = run.record["model"]
+    show_licence(console, model["name"], model.get("licence", ""))
     console.print(f"results: {run.path}")
     return sum(state is State.FAILED for state in states.values())
 
@@ -125,8 +127,14 @@ def _time_reading(reader: Reader) -> tuple[float, int]:
     return side.area / 1e6 / (time.perf_counter() - start), side.area
 
 
+def show_licence(console: Console, model: str, licence: str) -> None:
+    """On one line, under what licence a model's weights stand, where they say so."""
+    if licence:
+        console.print(f"licence of {model}: {licence}", soft_wrap=True, markup=False, highlight=False)
+
+
 def show_models(console: Console) -> None:
-    """The shipped models and what they find."""
+    """The shipped models, what they find, and their licences."""
     table = make_table("model", "target", "prompt", "mpp ", "digest")
     for name in list_models():
         model = load_model(ModelSpec(name, "cpu"))
@@ -134,3 +142,5 @@ def show_models(console: Console) -> None:
             first = (name, model.digest[:12]) if n == 0 else ("", "")
             table.add_row(first[0], target.name, target.prompt, f"{target.mpp:g}", first[1])
     console.print(table)
+    for name in list_models():
+        show_licence(console, name, find_licence(load_model(ModelSpec(name, "cpu"))))
