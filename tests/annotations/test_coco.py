@@ -15,6 +15,7 @@ from shapely import MultiPolygon
 from skimage.measure import points_in_poly
 
 from tests.annotations.masks import DRAWERS, GLAND, NUCLEUS, TARGETS, draw_mask, make_slide, trace_blocks
+from tests.peers import ask_peer
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.coco import write_coco
 from wsiparse.annotations.polygons import join_blocks
@@ -98,14 +99,21 @@ def test_a_failure_midway_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+READ = """
+import json, sys
+from pycocotools.coco import COCO
+document = COCO(sys.argv[1])
+masks = [document.annToMask(entry) for entry in document.loadAnns(document.getAnnIds(catIds=[1]))]
+holes = [int(masks[0][15:20, 15:20].sum()), int(masks[0][30:38, 24:26].sum())]
+print(json.dumps([[list(mask.shape) for mask in masks], [int(mask.sum()) for mask in masks], holes]))
+"""
+
+
 @pytest.mark.peers
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_pycocotools_paints_shells_and_leaves_holes_open(tmp_path: Path) -> None:
-    coco = pytest.importorskip("pycocotools.coco")
-    write_coco([(SLIDES[0], [Annotation("gland", RING, 1.0)])], tmp_path / "a.json", TARGETS)
-    document = coco.COCO(tmp_path / "a.json")
-    mask = document.annToMask(document.loadAnns([1])[0])
-    assert mask.shape == (200, 300)
-    assert mask.sum() == RING.area
-    assert not mask[15:20, 15:20].any()
-    assert not mask[30:38, 24:26].any()
+    drawn = [Annotation("gland", RING, 1.0), Annotation("nucleus", shapely.box(0, 0, 4, 4), 1.0)]
+    write_coco([(SLIDES[0], drawn)], tmp_path / "a.json", TARGETS)
+    shapes, sums, holes = ask_peer("pycocotools", READ, str(tmp_path / "a.json"))
+    assert shapes == [[200, 300]]
+    assert sums == [RING.area]
+    assert holes == [0, 0]

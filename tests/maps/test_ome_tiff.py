@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 from tests.maps.drawing import DIGEST, GLAND, TARGETS, draw_maps, draw_tiling, list_blocks
+from tests.peers import ask_peer
 from wsiparse.errors import InputError
 from wsiparse.maps.canvas import create_canvas
 from wsiparse.maps.labels import LabelImage, build_label_pyramid, create_labels, read_labels, write_labels
@@ -95,3 +96,21 @@ def test_a_level_that_is_not_there_is_refused(image: LabelImage, tmp_path: Path)
     with pytest.raises(InputError, match="level -1"):
         export_ome_tiff(image, tmp_path / "a.ome.tiff", -1)
     assert not (tmp_path / "a.ome.tiff").exists()
+
+
+READ = """
+import json, sys
+import tifffile, xmlschema, ome_types
+with tifffile.TiffFile(sys.argv[1]) as file:
+    xml = file.ome_metadata
+ome_types.validate_xml(xml)
+(image,) = ome_types.from_xml(xml).images
+pixels = image.pixels
+print(json.dumps([pixels.size_x, pixels.size_y, pixels.physical_size_x, pixels.type.value, len(pixels.channels)]))
+"""
+
+
+@pytest.mark.peers
+def test_the_xml_is_valid_by_the_schema_of_ome(image: LabelImage, tmp_path: Path) -> None:
+    export_ome_tiff(image, tmp_path / "a.ome.tiff")
+    assert ask_peer("ome_types", READ, str(tmp_path / "a.ome.tiff")) == [1501, 1103, 0.5, "uint8", 1]
