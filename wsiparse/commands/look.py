@@ -73,7 +73,7 @@ def _info(options: argparse.Namespace) -> int:
 
 def _add_status(commands: Any) -> None:
     status = commands.add_parser("status", help="which slides of a run are done, left or failed, and why")
-    status.add_argument("output", type=Path)
+    status.add_argument("output", help="folder or address of a run")
     shown = status.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="for programs")
     shown.add_argument("--watch", action="store_true", help="until nothing is left to do")
@@ -81,9 +81,9 @@ def _add_status(commands: Any) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from wsiparse.runs.run import open_run
+    from wsiparse.runs.marks import look_at
     from wsiparse.views.status import show_status, watch_status
 
-    run = open_run(options.output)
-    failed = watch_status(console, run) if options.watch else show_status(console, run, options.json)
+    with look_at(options.output) as look:
+        failed = watch_status(console, look) if options.watch else show_status(console, look(), options.json)
     return SOME_FAILED if failed else OK

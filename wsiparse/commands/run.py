@@ -6,7 +6,6 @@ import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from wsiparse.commands.ending import OK, SOME_FAILED, WRONG_INPUT, console
@@ -17,7 +16,7 @@ def add_commands(commands: Any) -> None:
     """Add `run`."""
     run = commands.add_parser("run", help="parse slides: probability maps, label maps, polygons")
     run.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
-    run.add_argument("-o", "--output", required=True, type=Path, help="folder of the results; continued if begun")
+    run.add_argument("-o", "--output", required=True, help="folder or address of the results; continued if begun")
     run.add_argument("--overwrite", action="store_true", help="remove this folder's earlier run and start anew")
     run.add_argument("--retry-failed", action="store_true", help="try slides again that failed earlier")
     run.add_argument("--shard", type=_parse_shard, metavar="I/N", help="take slides I, I+N, I+2N … alone; I from 0")
@@ -33,18 +32,26 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from wsiparse.runs.handover import open_output
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import parse_run
     from wsiparse.runs.progress import watch
     from wsiparse.runs.run import Start
+    from wsiparse.slides.remote import is_remote
     from wsiparse.views.tables import show_run
 
     start = Start(options.overwrite, options.retry_failed, options.shard)
     config, rows = read_settings(options), list_slides(options.slides)
-    with stop_on_signal(), watch(len(start.share(rows))) as listen:
-        run = parse_run(rows, options.output, config, listen, start)
     mine = start.share(rows)
+    with (
+        stop_on_signal(),
+        watch(len(mine)) as watching,
+        open_output(options.output, start, rows, watching) as (folder, listen),
+    ):
+        run = parse_run(rows, folder, config, listen, start)
     failed = show_run(console, run, mine)
+    if is_remote(options.output):
+        console.print(f"handed over: {options.output}", markup=False)
     if failed and len(rows) == 1:
         return WRONG_INPUT
     return SOME_FAILED if failed else OK

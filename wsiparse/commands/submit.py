@@ -15,7 +15,7 @@ def add_commands(commands: Any) -> None:
     """Add `submit`."""
     submit = commands.add_parser("submit", help="write the same run as a batch job that can be read, and hand it in")
     submit.add_argument("slides", nargs="+", help="slide files, folders of slides, or a CSV manifest")
-    submit.add_argument("-o", "--output", required=True, type=Path, help="folder of the results, seen by every node")
+    submit.add_argument("-o", "--output", required=True, help="folder of the results, seen by every node")
     submit.add_argument("--dry-run", action="store_true", help="write OUT/submit/run.sh and hand nothing in")
     add_settings(submit)
     submit.set_defaults(command=_submit, cluster="slurm")
@@ -24,15 +24,18 @@ def add_commands(commands: Any) -> None:
 def _submit(options: argparse.Namespace) -> int:
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.submit import Submission, load_slurm, submit_run
+    from wsiparse.slides.remote import is_remote
 
     if options.cluster != "slurm":
         raise InputError(f"--cluster {options.cluster}: expected slurm; for others see workflows/")
+    if is_remote(options.output):
+        raise InputError(f"{options.output}: a batch job keeps its scripts in a folder; expected one, no address")
     options.cluster = None
     list_slides(options.slides)
     read_settings(options)
     given = list_given(options)
-    submission = Submission(tuple(options.slides), options.output, options.config, given)
+    submission = Submission(tuple(options.slides), Path(options.output), options.config, given)
     job = submit_run(submission, load_slurm(options.config), options.dry_run)
-    script = options.output / "submit/run.sh"
+    script = Path(options.output, "submit/run.sh")
     console.print(f"written: {script}" if options.dry_run else f"job {job}: {script}; log beside it")
     return OK

@@ -150,7 +150,7 @@ def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], s
     if start.overwrite and (path / "run.json").exists():
         _clear(run)
     if (path / "run.json").exists():
-        _refuse_other(run, record["fingerprint"])
+        refuse_other(run, record["fingerprint"])
         rows = _join_rows(run.rows, rows)
     else:
         _refuse_files(path)
@@ -158,7 +158,7 @@ def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], s
         remove_partials(path)
     write_manifest(path / "slides.csv", rows)
     _write_first(path / "run.json", record)
-    _refuse_other(run, record["fingerprint"])
+    refuse_other(run, record["fingerprint"])
     return run
 
 
@@ -198,7 +198,8 @@ def _clear(run: Run) -> None:
         (run.path / name).unlink(missing_ok=True)
 
 
-def _refuse_other(run: Run, fingerprint: str) -> None:
+def refuse_other(run: Run, fingerprint: str) -> None:
+    """Raise RunError where a folder holds a run of another fingerprint."""
     found = run.record["fingerprint"]
     if found != fingerprint:
         raise RunError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -33,10 +34,11 @@ def show_status(console: Console, run: Run, as_json: bool = False) -> int:
     return _count(status)[State.FAILED]
 
 
-def watch_status(console: Console, run: Run) -> int:
-    """Show where the run stands until nothing is left to do; returns how many slides failed."""
+def watch_status(console: Console, look: Callable[[], Run]) -> int:
+    """Show where the run that `look` gives stands until nothing is left to do; returns how many slides failed."""
     with Live(console=console, auto_refresh=False) as live:
         while True:
+            run = look()
             status = describe_status(run)
             live.update(_draw_status(run, status), refresh=True)
             if not _count(status)[State.PENDING]:
