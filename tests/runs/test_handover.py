@@ -204,3 +204,9 @@ def test_addresses_that_lead_nowhere(url: str, text: str, slides: Path, capfd: p
 def test_a_batch_job_wants_a_folder(slides: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["submit", str(slides), "-o", URL, "--dry-run"]) == 2
     assert "expected one, no address" in capfd.readouterr().err
+
+
+def test_a_file_address_is_its_folder(slides: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    assert run(slides, f"file://{tmp_path}/there") == 0
+    assert hash_results(tmp_path / "there") == expected
+    assert main(["status", f"file://{tmp_path}/there"]) == 0

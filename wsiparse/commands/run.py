@@ -32,12 +32,12 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from wsiparse.runs.address import find_local
     from wsiparse.runs.handover import open_output
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import parse_run
     from wsiparse.runs.progress import watch
     from wsiparse.runs.run import Start
-    from wsiparse.slides.remote import is_remote
     from wsiparse.views.tables import show_run
 
     start = Start(options.overwrite, options.retry_failed, options.shard)
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     ):
         run = parse_run(rows, folder, config, listen, start)
     failed = show_run(console, run, mine)
-    if is_remote(options.output):
+    if not find_local(options.output):
         console.print(f"handed over: {options.output}", markup=False)
     if failed and len(rows) == 1:
         return WRONG_INPUT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from wsiparse.commands.ending import OK, console
@@ -22,20 +21,20 @@ def add_commands(commands: Any) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
+    from wsiparse.runs.address import find_local
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.submit import Submission, load_slurm, submit_run
-    from wsiparse.slides.remote import is_remote
 
     if options.cluster != "slurm":
         raise InputError(f"--cluster {options.cluster}: expected slurm; for others see workflows/")
-    if is_remote(options.output):
+    if (output := find_local(options.output)) is None:
         raise InputError(f"{options.output}: a batch job keeps its scripts in a folder; expected one, no address")
     options.cluster = None
     list_slides(options.slides)
     read_settings(options)
     given = list_given(options)
-    submission = Submission(tuple(options.slides), Path(options.output), options.config, given)
+    submission = Submission(tuple(options.slides), output, options.config, given)
     job = submit_run(submission, load_slurm(options.config), options.dry_run)
-    script = Path(options.output, "submit/run.sh")
+    script = output / "submit/run.sh"
     console.print(f"written: {script}" if options.dry_run else f"job {job}: {script}; log beside it")
     return OK

@@ -1,4 +1,4 @@
-"""A folder behind an address (s3://, gs://, sftp://, …): what is there, and how files go there and back."""
+"""A folder behind an address (s3://, gs://, …): what is there, and how files go there and back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 import fsspec
 
 from wsiparse.errors import InputError, OutputError
+from wsiparse.slides.remote import is_remote
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -95,6 +96,13 @@ class Address:
         )
         lost.errno = errno.EHOSTUNREACH  # which runs/retry.py knows to pass
         return lost
+
+
+def find_local(output: str) -> Path | None:
+    """The folder that a path or a file:// address names; None where it lies behind another address."""
+    if output.startswith("file://"):
+        return Path(output.removeprefix("file://"))
+    return None if is_remote(output) else Path(output)
 
 
 def open_address(url: str) -> Address:

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import orjson
 
-from wsiparse.runs.address import Address, open_address
+from wsiparse.runs.address import Address, find_local, open_address
 from wsiparse.runs.address_lock import hold_address
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.marks import BEGINNING, DONE, FAILED, MARKS, read_marks, write_files
 from wsiparse.runs.pipeline import BlockRecord, Listener
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import EXPORTS, RECORDS, Run, Start, State, refuse_other
-from wsiparse.slides.remote import is_remote, name_remote
+from wsiparse.slides.remote import name_remote
 
 STAGING_VARIABLE = "WSIPARSE_STAGING"
 """Environment variable: the folder to work in; every worker must see it under the same path."""
@@ -42,8 +42,8 @@ def open_output(
 
     Raises RunError where another run holds the address, ConnectionError where it cannot be reached.
     """
-    if not is_remote(output):
-        yield Path(output), listen
+    if folder := find_local(output):
+        yield folder, listen
         return
     address, run = open_address(output), Run(find_staging(output))
     with hold_address(address, start.shard), ThreadPoolExecutor(SENDERS, "handover") as pool:

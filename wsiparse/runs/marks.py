@@ -10,10 +10,9 @@ from pathlib import Path
 
 from wsiparse.errors import RunError
 from wsiparse.files import write_whole
-from wsiparse.runs.address import Address, open_address
+from wsiparse.runs.address import Address, find_local, open_address
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.run import Run, open_run
-from wsiparse.slides.remote import is_remote
 
 MARKS = DONE, FAILED = "summary.json", "failed.json"
 BEGINNING = ("run.json", "slides.csv")
@@ -26,11 +25,11 @@ def look_at(output: str) -> Iterator[Callable[[], Run]]:
 
     Raises RunError, then or at each look, where there is no run.
     """
-    if not is_remote(output):
-        yield functools.partial(open_run, output)
+    if folder := find_local(output):
+        yield functools.partial(open_run, folder)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield functools.partial(fetch_state, open_address(output), Path(folder))
+    with tempfile.TemporaryDirectory() as copy:
+        yield functools.partial(fetch_state, open_address(output), Path(copy))
 
 
 def fetch_state(address: Address, folder: Path) -> Run:
