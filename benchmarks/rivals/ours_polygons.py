@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import shapely
 
 from benchmarks.nuclei import MPP, find_side, read_nuclei
 from benchmarks.rivals.marks import Marks
 from wsiparse.annotations.geojson import open_geojson
+from wsiparse.annotations.identity import identify
 from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
 from wsiparse.annotations.parquet import open_parquet
 from wsiparse.annotations.pieces import Pieces
-from wsiparse.annotations.polygons import join_blocks
+from wsiparse.annotations.polygons import join_batches
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 from wsiparse.slides.slide import Slide
@@ -46,10 +48,10 @@ def main(path: Path, output: Path, lattice: int, instances: bool) -> None:
         open_geojson(output / "a.geojson.gz", slide, targets) as geojson,
         open_parquet(output / "a.parquet", slide) as parquet,
     ):
-        for annotation in join_blocks(trace_map(path, side, targets), targets, grid, slide_grid):
-            geojson.write(annotation)
-            parquet.write(annotation)
-            count, area = count + 1, area + annotation.polygon.area / 4
+        for batch in identify(join_batches(trace_map(path, side, targets), targets, grid, slide_grid), slide.id):
+            geojson.write(batch)
+            parquet.write(batch)
+            count, area = count + len(batch), area + float(shapely.area(batch.polygons).sum()) / 4
     marks.set("ended")
     print(json.dumps({"objects": count, "area": area}))
     marks.print()

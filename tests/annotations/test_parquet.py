@@ -10,6 +10,7 @@ import shapely
 
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
 from wsiparse.annotations.annotation import Annotation, Shape
+from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.parquet import open_parquet, read_parquet, stream_parquet, write_parquet
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
@@ -46,9 +47,9 @@ def test_row_groups_and_metadata(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with open_parquet(path, SLIDE) as writer:
         for x in range(9000):
-            writer.write(Annotation("gland" if x % 2 else "nucleus", shapely.box(x, 0, x + 1, 1), 1.0))
+            writer.write(Batch.of([Annotation("gland" if x % 2 else "nucleus", shapely.box(x, 0, x + 1, 1), 1.0)]))
     file = pq.ParquetFile(path)
-    assert (file.metadata.num_row_groups, file.metadata.num_rows) == (2, 9000)
+    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [8192, 808]
     geo = json.loads(file.schema_arrow.metadata[b"geo"])
     assert geo["version"] == "1.1.0"
     assert geo["columns"]["geometry"]["crs"] is None

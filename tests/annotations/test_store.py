@@ -14,6 +14,7 @@ from shapely import MultiPolygon
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
 from tests.peers import ask_peer
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.identity import Identities
 from wsiparse.annotations.store import write_store
 from wsiparse.errors import OutputError
@@ -57,7 +58,7 @@ def test_rows_hold_the_outlines_and_what_is_known_of_them(tmp_path: Path) -> Non
     assert write_store(annotations, tmp_path / "a.db", slide) == len(annotations)
     rows = select(tmp_path / "a.db", "SELECT key, objtype, cx, cy, geometry, properties, area FROM annotations")
     keys, kinds, xs, ys, blobs, texts, areas = zip(*rows, strict=True)
-    assert list(keys) == Identities(slide.id).assign(annotations)
+    assert list(keys) == Identities(slide.id).assign(Batch.of(annotations))
     assert set(kinds) == {"Polygon"}
     polygons = shapely.from_wkb([zlib.decompress(blob) for blob in blobs])
     expected = [annotation.polygon for annotation in annotations]

@@ -10,6 +10,7 @@ from shapely import MultiPolygon
 
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
 from wsiparse.annotations.annotation import Annotation, RunnerUp
+from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.identity import Identities
 from wsiparse.annotations.table import COLUMNS, write_table
 from wsiparse.geometry import Grid
@@ -25,7 +26,7 @@ def test_a_table_holds_what_shapely_measures(tmp_path: Path) -> None:
     assert write_table(annotations, tmp_path / "a.csv", slide) == len(annotations)
     table = pd.read_csv(tmp_path / "a.csv")
     assert tuple(table.columns) == COLUMNS
-    assert list(table.id) == Identities(slide.id).assign(annotations)
+    assert list(table.id) == Identities(slide.id).assign(Batch.of(annotations))
     assert list(table.target) == [annotation.target for annotation in annotations]
     centers = [annotation.polygon.centroid for annotation in annotations]
     assert list(table.centroid_x) == pytest.approx([center.x for center in centers], abs=1e-4)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.annotations.masks import DRAWERS, GLAND, NUCLEUS, TARGETS, annotate, draw_mask, draw_scores, make_slide
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.geojson import open_geojson, read_geojson, write_geojson
 from wsiparse.annotations.parquet import read_parquet, write_parquet
 from wsiparse.errors import OutputError
@@ -129,8 +130,8 @@ def test_instances_are_detections_and_every_class_has_a_colour(tmp_path: Path) -
 def test_measurements_are_never_nan_and_metadata_are_strings(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     with open_geojson(path, SLIDE, TARGETS, {"run": "r1"}) as writer:
-        writer.write(Annotation("gland", SQUARE.polygon, float("nan"), float("inf")))
-        writer.write(SQUARE)
+        writer.write(Batch.of([Annotation("gland", SQUARE.polygon, float("nan"), float("inf"))]))
+        writer.write(Batch.of([SQUARE]))
     first, second = (feature["properties"] for feature in load_features(path))
     assert first["measurements"] == {}
     assert second["measurements"] == {"Area µm^2": 6.25, "Mean probability": 0.9}

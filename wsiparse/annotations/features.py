@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
-from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
-from wsiparse.ontology import Target
+from wsiparse.annotations.annotation import RunnerUp, Shape
 
 AREA = "Area µm^2"
 """Measurement QuPath users know by this name."""
@@ -182,28 +181,3 @@ def repair_polygons(polygons: list[Polygon]) -> tuple[Polygon | MultiPolygon, bo
     fixed = geometry if valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     parts = [part for part in shapely.get_parts(fixed) if isinstance(part, Polygon) and part.area > 0]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts), not valid
-
-
-def build_properties(annotation: Annotation, target: Target | None, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The properties of an annotation's feature: what QuPath shows and keeps; numbers that are not finite are left out.
-
-    `target` is None for a class that is none of the targets written.
-    """
-    properties: dict[str, Any] = {"objectType": "detection" if target and target.instances else "annotation"}
-    if annotation.target:  # a classification without a colour makes QuPath refuse the whole file
-        properties["classification"] = {"name": annotation.target, "color": target.color if target else UNKNOWN_COLOR}
-    properties["measurements"] = {
-        name: round(n, 6) for name, n in _list_measurements(annotation) if n is not None and math.isfinite(n)
-    }
-    runner_up = {RUNNER_UP: annotation.runner_up.target} if annotation.runner_up else {}
-    properties["metadata"] = {**({"prompt": target.prompt} if target else {}), **runner_up, **metadata}
-    return properties
-
-
-def _list_measurements(annotation: Annotation) -> Iterator[tuple[str, float | None]]:
-    yield AREA, annotation.area_um2
-    yield PROBABILITY, annotation.probability
-    if annotation.shape:
-        yield from zip(SHAPE, annotation.shape, strict=True)
-    if annotation.runner_up:
-        yield RUNNER_UP_PROBABILITY, annotation.runner_up.probability

@@ -16,10 +16,10 @@ from shapely import MultiPolygon, Polygon
 
 from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.batches import BatchWriter, write_batches
+from wsiparse.annotations.batches import Batch, BatchWriter, cut_batches, write_batches
 from wsiparse.annotations.documents import read_documents
+from wsiparse.annotations.feature_text import FeatureText
 from wsiparse.annotations.features import (
-    build_properties,
     find_features,
     parse_class,
     parse_polygons,
@@ -113,40 +113,30 @@ class _GeojsonFile:
         self.count = 0
         self._file = file
         self._slide = slide
-        self._targets = {target.name: target for target in targets}
-        self._metadata = dict(metadata)
+        self._text = FeatureText(targets, metadata)
         self._identities = Identities(slide.id)
 
-    def write(self, batch: list[Annotation]) -> None:
+    def write(self, batch: Batch) -> None:
         """Write a batch; an outline smaller than QuPath's grid of 0.01 pixels is left out, as QuPath would do."""
-        polygons = self._place([annotation.polygon for annotation in batch])
-        ids, texts = self._identities.assign(batch), shapely.to_geojson(polygons)
-        kept = np.flatnonzero(~shapely.is_empty(polygons)).tolist()
-        features = [self._describe(batch[n], ids[n], texts[n]) for n in kept]
+        polygons = self._place(batch)
+        features = self._text.write(batch, polygons, batch.ids or self._identities.assign(batch))
+        features = [features[n] for n in np.flatnonzero(~shapely.is_empty(polygons)).tolist()]
         if features:
             self._file.write((b",\n" if self.count else b"\n") + b",\n".join(features))
         self.count += len(features)
 
-    def _place(self, outlines: list[Polygon | MultiPolygon]) -> Polygons:
+    def _place(self, batch: Batch) -> Polygons:
         origin = find_origin(self._slide, "qupath_openslide")
-        polygons = np.array(outlines, object)
+        if batch.on_grid and not any(origin):
+            return batch.polygons
         try:
-            return snap_polygons(shapely.transform(polygons, lambda points: points - origin))
+            return snap_polygons(shapely.transform(batch.polygons, lambda points: points - origin))
         except shapely.GEOSException as error:
             raise OutputError(f"{self._slide.id}: an outline crosses itself ({error}); make it valid first") from error
 
-    def _describe(self, annotation: Annotation, id: str, geometry: str) -> bytes:
-        feature = {
-            "type": "Feature",
-            "id": id,
-            "geometry": orjson.Fragment(geometry),
-            "properties": build_properties(annotation, self._targets.get(annotation.target), self._metadata),
-        }
-        return orjson.dumps(feature)
-
 
 class GeojsonWriter:
-    """Writes annotations one after another; made by `open_geojson`."""
+    """Writes annotations batch by batch; made by `open_geojson`."""
 
     def __init__(self, file: _GeojsonFile, batches: BatchWriter) -> None:
         self._file = file
@@ -157,9 +147,9 @@ class GeojsonWriter:
         """Objects written so far; all of them once `open_geojson` has ended."""
         return self._file.count
 
-    def write(self, annotation: Annotation) -> None:
-        """Take one more annotation; it reaches the file with the others of its batch."""
-        self._batches.write(annotation)
+    def write(self, batch: Batch) -> None:
+        """Take more annotations."""
+        self._batches.write(batch)
 
 
 @contextmanager
@@ -196,6 +186,6 @@ def _open_packed(path: Path, packed: bool) -> Iterator[BinaryIO]:
 def write_geojson(annotations: Iterable[Annotation], path: str | Path, slide: Slide, targets: Sequence[Target]) -> int:
     """Write annotations as `open_geojson` says, and return how many."""
     with open_geojson(path, slide, targets) as writer:
-        for annotation in annotations:
-            writer.write(annotation)
+        for batch in cut_batches(annotations):
+            writer.write(Batch.of(batch))
     return writer.count

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import sha1
 
 import numpy as np
 import shapely
 
-from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.batches import Batch
 
 _NAMESPACE = uuid.UUID("6f0e3a52-7d1c-5b8e-9c47-2a6f4d0b81e3").bytes
 
@@ -23,13 +24,11 @@ class Identities:
         self._seen: set[int] = set()
         self._copies: Counter[bytes] = Counter()
 
-    def assign(self, annotations: Sequence[Annotation]) -> list[str]:
+    def assign(self, batch: Batch) -> list[str]:
         """Ids in the order of the annotations; where an outline comes again under its target, its number tells it."""
-        polygons = np.array([annotation.polygon for annotation in annotations], object)
-        outlines = shapely.to_wkb(shapely.normalize(polygons))
-        targets = {annotation.target for annotation in annotations}
-        heads = {target: f"{self._slide_id}\n{target}\n".encode() for target in targets}
-        names = [heads[annotation.target] + key for annotation, key in zip(annotations, outlines, strict=True)]
+        outlines = shapely.to_wkb(shapely.normalize(batch.polygons))
+        heads = {target: f"{self._slide_id}\n{target}\n".encode() for target in set(batch.targets)}
+        names = [heads[target] + outline for target, outline in zip(batch.targets, outlines, strict=True)]
         return _format_uuids([self._hash(name) for name in names])
 
     def _hash(self, name: bytes) -> bytes:
@@ -40,6 +39,12 @@ class Identities:
             return digest
         self._copies[digest] += 1
         return sha1(_NAMESPACE + name + b"\n%d" % self._copies[digest]).digest()
+
+
+def identify(batches: Iterable[Batch], slide_id: str) -> Iterator[Batch]:
+    """The batches of one slide with their ids, so that several formats need not find them again."""
+    identities = Identities(slide_id)
+    return (replace(batch, ids=identities.assign(batch)) for batch in batches)
 
 
 def _format_uuids(digests: Iterable[bytes]) -> list[str]:

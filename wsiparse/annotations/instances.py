@@ -68,6 +68,8 @@ def trace_instance_block(labels: LabelMap, scores: Scores, region: Region, traci
         raise PlanError(
             f"labels of {labels.shape} pixels, expected ({window.height}, {window.width}); read the halo too"
         )
+    if not tracing.codes:
+        return trace_block(labels, scores, region)
     inside = region.shift(-window.x, -window.y)
     owned, codes, taken = _find_owned(labels, scores, inside, tracing)
     whole = _trace_whole(owned, codes, scores, window)

@@ -9,7 +9,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from wsiparse.annotations.annotation import Shape
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.geometry import Grid
 
@@ -66,12 +65,6 @@ def measure_shapes(polygons: Polygons, slide_grid: Grid) -> Shapes:
         _divide(area, (right - left) * (bottom - top)),
         _divide(area**2, 2 * math.pi * _measure_inertia(polygons, centroid)),
     )
-
-
-def list_shapes(shapes: Shapes) -> list[Shape]:
-    """The measures that an annotation carries, one object after another."""
-    columns = shapes.perimeter_um, shapes.convex_ratio, shapes.box_ratio, shapes.inertia_ratio
-    return list(map(Shape._make, np.column_stack(columns).tolist()))
 
 
 def _find_centroids(polygons: Polygons) -> Values:

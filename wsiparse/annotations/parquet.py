@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
 from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
-from wsiparse.annotations.batches import BatchWriter, write_batches
+from wsiparse.annotations.batches import Batch, BatchWriter, cut_batches, write_batches
 from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
@@ -24,7 +23,8 @@ from wsiparse.slides.slide import Slide
 if TYPE_CHECKING:
     import geopandas
 
-_BATCH = 8192
+_GROUP = 8192
+"""Rows of a row group."""
 _COLUMN_TYPES = {
     "id": pa.string(),
     "slide": pa.string(),
@@ -39,21 +39,19 @@ _COLUMN_TYPES = {
     "runner_up_probability": pa.float64(),
     "geometry": pa.binary(),
 }
-_NO_SHAPE = (None,) * len(Shape._fields)
-_NO_RUNNER_UP = (None,) * len(RunnerUp._fields)
 
 
 class ParquetWriter:
-    """Writes annotations one after another, a row group a batch; made by `open_parquet`."""
+    """Writes annotations batch by batch; made by `open_parquet`."""
 
     def __init__(self, batches: BatchWriter) -> None:
         self.count = 0
         self._batches = batches
 
-    def write(self, annotation: Annotation) -> None:
-        """Take one more annotation; it reaches the file with the others of its batch."""
-        self._batches.write(annotation)
-        self.count += 1
+    def write(self, batch: Batch) -> None:
+        """Take more annotations; they reach the file with the others of their row group."""
+        self._batches.write(batch)
+        self.count += len(batch)
 
 
 @contextmanager
@@ -68,24 +66,42 @@ def open_parquet(path: str | Path, slide: Slide) -> Iterator[ParquetWriter]:
     metadata = {"geo": json.dumps(geo), "wsiparse": json.dumps(about)}
     schema = pa.schema(list(_COLUMN_TYPES.items()), metadata)
     with write_whole(Path(path)) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as file:
-        identities = Identities(slide.id)
-
-        def write(batch: list[Annotation]) -> None:
-            file.write_table(pa.table(list(_make_columns(batch, slide, identities)), schema=schema))
-
-        with write_batches(write, _BATCH) as batches:
+        groups = _RowGroups(file, slide)
+        with write_batches(groups.write) as batches:
             yield ParquetWriter(batches)
+        groups.close()
 
 
-def _make_columns(batch: list[Annotation], slide: Slide, identities: Identities) -> Iterator[list[Any]]:
-    yield identities.assign(batch)
-    yield [slide.id] * len(batch)
-    yield [annotation.target for annotation in batch]
-    yield [annotation.area_um2 for annotation in batch]
-    yield [annotation.probability for annotation in batch]
-    yield from zip(*((annotation.shape or _NO_SHAPE) for annotation in batch), strict=True)
-    yield from zip(*((annotation.runner_up or _NO_RUNNER_UP) for annotation in batch), strict=True)
-    yield shapely.to_wkb(np.array([annotation.polygon for annotation in batch], object))
+class _RowGroups:
+    """Batches of any size as row groups of one."""
+
+    def __init__(self, file: pq.ParquetWriter, slide: Slide) -> None:
+        self._file = file
+        self._slide_id = slide.id
+        self._identities = Identities(slide.id)
+        self._waiting = file.schema.empty_table()
+
+    def write(self, batch: Batch) -> None:
+        columns = self._list_columns(batch, batch.ids or self._identities.assign(batch))
+        table = pa.table(columns, schema=self._file.schema)
+        self._waiting = pa.concat_tables([self._waiting, table])
+        while len(self._waiting) >= _GROUP:
+            self._file.write_table(self._waiting.slice(0, _GROUP).combine_chunks())
+            self._waiting = self._waiting.slice(_GROUP)
+
+    def close(self) -> None:
+        if len(self._waiting):
+            self._file.write_table(self._waiting.combine_chunks())
+
+    def _list_columns(self, batch: Batch, ids: Sequence[str]) -> dict[str, Any]:
+        return {
+            "id": ids,
+            "slide": [self._slide_id] * len(batch),
+            "target": batch.targets,
+            **batch.measures,
+            "runner_up": batch.runners_up,
+            "geometry": shapely.to_wkb(batch.polygons),
+        }
 
 
 def _describe_geometry() -> dict[str, object]:
@@ -95,8 +111,8 @@ def _describe_geometry() -> dict[str, object]:
 def write_parquet(annotations: Iterable[Annotation], path: str | Path, slide: Slide) -> int:
     """Write annotations as `open_parquet` says, and return how many."""
     with open_parquet(path, slide) as writer:
-        for annotation in annotations:
-            writer.write(annotation)
+        for batch in cut_batches(annotations):
+            writer.write(Batch.of(batch))
     return writer.count
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from wsiparse.annotations.annotation import Annotation, RunnerUp
-from wsiparse.annotations.measures import list_shapes, measure_shapes, sum_scores, weigh_scores
+from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.batches import MEASURES, Batch, Column
+from wsiparse.annotations.measures import measure_shapes, sum_scores, weigh_scores
 from wsiparse.annotations.pieces import Pieces, Tally
 from wsiparse.annotations.seams import find_runs, join_rows
 from wsiparse.annotations.simplify import simplify_outlines
@@ -20,7 +23,7 @@ from wsiparse.ontology import Target
 
 LabelMap = NDArray[np.integer[Any]]
 """Codes of a group's targets [height, width]: k is the k-th target, 0 none of them."""
-_BATCH = 4096
+_BATCH, _THREADS = 4096, 2
 
 
 def trace_block(labels: LabelMap, scores: NDArray[np.uint8] | None, region: Region) -> Pieces:
@@ -62,38 +65,63 @@ def join_blocks(
     pixels; the outline, of level-0 pixels, is simplified within `tolerance` canvas pixels (see `simplify_outlines`).
     Memory holds a row of blocks and the objects that reach beyond it.
     """
+    for batch in join_batches(blocks, targets, grid, slide_grid, tolerance):
+        yield from batch.list_annotations()
+
+
+def join_batches(
+    blocks: Iterable[Pieces], targets: Sequence[Target], grid: Grid, slide_grid: Grid, tolerance: float = 0.5
+) -> Iterator[Batch]:
+    """The annotations of `join_blocks` by the thousand, as writers take them; two threads measure them."""
     smallest = _smallest_pixels(targets, grid) * (1 - 1e-9)
-    for row in join_rows(blocks):
-        large = np.flatnonzero(row.pixels >= smallest[row.codes])
-        for start in range(0, len(large), _BATCH):
-            yield from _annotate(row.take(large[start : start + _BATCH]), targets, (grid, slide_grid), tolerance)
+
+    def annotate(pieces: Pieces) -> Batch:
+        return _annotate(pieces, targets, (grid, slide_grid), tolerance)
+
+    with ThreadPoolExecutor(_THREADS, "annotate") as threads:
+        for row in join_rows(blocks):
+            yield from _map_ahead(threads, annotate, _cut(row, np.flatnonzero(row.pixels >= smallest[row.codes])))
+
+
+def _cut(pieces: Pieces, places: Tally) -> Iterator[Pieces]:
+    return (pieces.take(places[start : start + _BATCH]) for start in range(0, len(places), _BATCH))
+
+
+def _map_ahead(threads: ThreadPoolExecutor, act: Callable[[Pieces], Batch], parts: Iterable[Pieces]) -> Iterator[Batch]:
+    """What `act` makes of each part, in their order, few of them ahead."""
+    waiting: deque[Future[Batch]] = deque()
+    for part in parts:
+        waiting.append(threads.submit(act, part))
+        if len(waiting) > _THREADS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _smallest_pixels(targets: Sequence[Target], grid: Grid) -> NDArray[np.float64]:
     return np.array([0.0, *(target.min_area_um2 / grid.pixel_area_um2 for target in targets)])
 
 
-def _annotate(
-    pieces: Pieces, targets: Sequence[Target], grids: tuple[Grid, Grid], tolerance: float
-) -> Iterator[Annotation]:
+def _annotate(pieces: Pieces, targets: Sequence[Target], grids: tuple[Grid, Grid], tolerance: float) -> Batch:
     grid, slide_grid = grids
     polygons = simplify_outlines(pieces.outlines, grid.scale_to(slide_grid), tolerance)
     names = [targets[code - 1].name for code in pieces.codes.tolist()]
-    areas = (pieces.pixels * grid.pixel_area_um2).tolist()
-    means, runners_up = _list_certainties(pieces, targets)
-    shapes = list_shapes(measure_shapes(polygons, slide_grid))
-    return map(Annotation, names, polygons, areas, means, shapes, runners_up)
+    areas = np.asarray(pieces.pixels * grid.pixel_area_um2)
+    shapes = measure_shapes(polygons, slide_grid)
+    shape = shapes.perimeter_um, shapes.convex_ratio, shapes.box_ratio, shapes.inertia_ratio
+    mean, runners_up, second = _list_certainties(pieces, targets)
+    columns: tuple[Column, ...] = areas, mean, *shape, second
+    measures: dict[str, Column] = dict(zip(MEASURES, columns, strict=True))
+    return Batch(names, polygons, measures, runners_up, on_grid=True)
 
 
-def _list_certainties(
-    pieces: Pieces, targets: Sequence[Target]
-) -> tuple[Sequence[float | None], Sequence[RunnerUp | None]]:
+def _list_certainties(pieces: Pieces, targets: Sequence[Target]) -> tuple[Column, Sequence[str | None], Column]:
+    """Mean probabilities, targets that come next, and their means."""
     nothing = [None] * len(pieces)
     if pieces.scores is None:
-        return nothing, nothing
+        return nothing, nothing, nothing
     found = weigh_scores(pieces.scores, pieces.pixels, pieces.codes)
-    means = found.probability.tolist()
     if len(targets) == 1:
-        return means, nothing
+        return found.probability, nothing, nothing
     names = [targets[code - 1].name for code in found.runner_up.tolist()]
-    return means, list(map(RunnerUp, names, found.runner_up_probability.tolist()))
+    return found.probability, names, found.runner_up_probability

@@ -13,7 +13,7 @@ from typing import Any
 import shapely
 
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.batches import cut_batches
+from wsiparse.annotations.batches import Batch, cut_batches
 from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
@@ -46,7 +46,8 @@ def write_store(annotations: Iterable[Annotation], path: str | Path, slide: Slid
         try:
             with closing(_create_store(partial)) as database, database:
                 for batch in cut_batches(annotations):
-                    count += _insert_rows(database, list(_make_rows(batch, identities.assign(batch), slide, count)))
+                    ids = identities.assign(Batch.of(batch))
+                    count += _insert_rows(database, list(_make_rows(batch, ids, slide, count)))
         except sqlite3.Error as error:
             raise OutputError(f"{path}: cannot write: {error}; free the disk or choose another output") from error
     return count

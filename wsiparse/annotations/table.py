@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.batches import cut_batches
+from wsiparse.annotations.batches import Batch, cut_batches
 from wsiparse.annotations.identity import Identities
 from wsiparse.annotations.measures import measure_shapes
 from wsiparse.files import write_whole
@@ -44,7 +44,7 @@ def write_table(annotations: Iterable[Annotation], path: str | Path, slide: Slid
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for batch in cut_batches(annotations):
-            writer.writerows(_make_rows(batch, identities.assign(batch), slide))
+            writer.writerows(_make_rows(batch, identities.assign(Batch.of(batch)), slide))
             count += len(batch)
     return count
 

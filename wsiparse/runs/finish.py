@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsiparse.annotations.annotation import Annotation
+import numpy as np
+
+from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.geojson import open_geojson
+from wsiparse.annotations.identity import identify
 from wsiparse.annotations.parquet import open_parquet
-from wsiparse.annotations.polygons import join_blocks
+from wsiparse.annotations.polygons import join_batches
 from wsiparse.files import write_json
 from wsiparse.maps.labels import build_label_pyramid
 from wsiparse.maps.pyramid import build_pyramid
@@ -32,11 +35,11 @@ class Tally:
     area_um2: float = 0.0
     weighted: float = field(default=0.0, repr=False)
 
-    def add(self, annotation: Annotation) -> None:
+    def add(self, area_um2: float, probability: float | None) -> None:
         """Count one outline."""
         self.objects += 1
-        self.area_um2 += annotation.area_um2
-        self.weighted += annotation.area_um2 * (annotation.probability or 0.0)
+        self.area_um2 += area_um2
+        self.weighted += area_um2 * (probability or 0.0)
 
     @property
     def mean_probability(self) -> float | None:
@@ -78,17 +81,23 @@ def _write_annotations(work: SlideWork, judgement: Judgement, tallies: dict[str,
         open_geojson(folder / "annotations.geojson.gz", work.slide, targets) as geojson,
         open_parquet(folder / "annotations.parquet", work.slide) as parquet,
     ):
-        for annotation in _annotate_slide(work, judgement):
-            geojson.write(annotation)
-            parquet.write(annotation)
-            tallies[annotation.target].add(annotation)
+        for batch in identify(_annotate_slide(work, judgement), work.slide.id):
+            geojson.write(batch)
+            parquet.write(batch)
+            _count(batch, tallies)
 
 
-def _annotate_slide(work: SlideWork, judgement: Judgement) -> Iterator[Annotation]:
+def _count(batch: Batch, tallies: dict[str, Tally]) -> None:
+    areas, means = (np.asarray(batch.measures[name]).tolist() for name in ("area_um2", "probability"))
+    for target, area, mean in zip(batch.targets, areas, means, strict=True):
+        tallies[target].add(area, mean)
+
+
+def _annotate_slide(work: SlideWork, judgement: Judgement) -> Iterator[Batch]:
     for part in work.passes:
         for labels in list_labels(part.canvas, judgement):
             pieces = gather_blocks(labels, part.plan.blocks)
-            yield from join_blocks(pieces, labels.image.targets, part.canvas.grid, work.slide.grid, work.simplify)
+            yield from join_batches(pieces, labels.image.targets, part.canvas.grid, work.slide.grid, work.simplify)
 
 
 def _summarize(
