@@ -56,8 +56,7 @@ def table() -> Iterator[Fault]:
     for n, (step, calls) in enumerate(CLIENT_STEPS.items()):
         yield Fault("client", "client", step, 1)
         yield Fault("client", "client", step, calls, after=True)
-        if n > 1:
-            yield Fault("scheduler", "client", step, max(calls // 2, 1), after=bool(n % 2))
+        yield Fault("scheduler", "client", step, max(calls // 2, 1), after=bool(n % 2))
 
 
 def serial_table() -> Iterator[Fault]:

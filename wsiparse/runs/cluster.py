@@ -198,7 +198,8 @@ class _Cohort:
     def _count_workers(self) -> None:
         """Workers come and go while a batch system starts and ends them."""
         if time.monotonic() - self.counted > COUNT_SECONDS:
-            self.limit = self.window * max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+            # A scheduler that was just lost names none.
+            self.limit = self.window * max(len(self.client.scheduler_info(n_workers=-1).get("workers", ())), 1)
             self.counted = time.monotonic()
 
     def _submit_slide(self, row: ManifestRow) -> None:
