@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +27,26 @@ from wsiparse.slides.slide import Slide
 
 BLOCK = 1536
 """Pixels of the side of a block, as a run has it unasked."""
+TRACERS, AHEAD = 2, 4
+"""Threads that trace, and blocks that wait to be joined."""
 
 
 def trace_map(path: Path, side: int, targets: tuple[Target, ...]) -> Iterator[Pieces]:
-    """The pieces of each block, as a run traces them."""
+    """The pieces of each block in their order, traced ahead by workers as in a run; here they are threads."""
     tracing = InstanceTracing.of_targets(targets, MPP)
-    for y in range(0, side, BLOCK):
-        for x in range(0, side, BLOCK):
-            region = Region(x, y, min(BLOCK, side - x), min(BLOCK, side - y))
-            seen = region.grow(tracing.halo)
-            labels = read_nuclei(path, side, range(seen.y, seen.bottom), range(seen.x, seen.right))
-            yield trace_instance_block(labels, labels[None] * np.uint8(200), region, tracing)
+
+    def trace(region: Region) -> Pieces:
+        seen = region.grow(tracing.halo)
+        labels = read_nuclei(path, side, range(seen.y, seen.bottom), range(seen.x, seen.right))
+        return trace_instance_block(labels, labels[None] * np.uint8(200), region, tracing)
+
+    waiting: deque[Future[Pieces]] = deque()
+    with ThreadPoolExecutor(TRACERS) as threads:
+        for y, x in product(range(0, side, BLOCK), repeat=2):
+            waiting.append(threads.submit(trace, Region(x, y, min(BLOCK, side - x), min(BLOCK, side - y))))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        yield from (traced.result() for traced in waiting)
 
 
 def main(path: Path, output: Path, lattice: int, instances: bool) -> None:

@@ -48,7 +48,7 @@ def _number_objects(labels: LabelMap) -> tuple[NDArray[np.int32], Tally]:
         if box is None:
             continue
         ids, count = ndimage.label(labels[box] == code)
-        objects[box] += np.where(ids > 0, ids + total, 0).astype(np.int32)
+        objects[box] += np.add(ids, total, out=ids, where=ids > 0)
         codes.append(np.full(count, code, np.int64))
         total += count
     return objects, np.concatenate(codes)

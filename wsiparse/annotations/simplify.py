@@ -56,7 +56,7 @@ def simplify_outlines(outlines: Outlines, scale: float, tolerance: float) -> Pol
         left = left[~good]
     exact_polygons = outlines.take(left).to_shapely()
     result[left] = snap_polygons(shapely.transform(exact_polygons, lambda points: points * scale))
-    return np.asarray(shapely.remove_repeated_points(result))
+    return _drop_repeated(result)
 
 
 def _list_attempts(tolerance: float) -> Iterator[tuple[Callable[[Outlines, float], Rings], float]]:
@@ -79,7 +79,15 @@ def snap_polygons(polygons: Polygons) -> Polygons:
     multiple = shapely.get_type_id(snapped) == shapely.GeometryType.MULTIPOLYGON
     single = multiple & (shapely.get_num_geometries(snapped) == 1)
     snapped[single] = shapely.get_geometry(snapped[single], 0)
-    return np.asarray(shapely.remove_repeated_points(snapped))
+    return _drop_repeated(snapped)
+
+
+def _drop_repeated(polygons: Polygons) -> Polygons:
+    # GEOS takes long to copy what it leaves as it is, and few polygons have two equal points in a row.
+    points, owners = shapely.get_coordinates(polygons, return_index=True)
+    repeated = np.unique(owners[1:][(points[1:] == points[:-1]).all(axis=1)])
+    polygons[repeated] = shapely.remove_repeated_points(polygons[repeated])
+    return polygons
 
 
 def _round(polygons: Polygons) -> Polygons:
@@ -137,7 +145,9 @@ def _fit(simple: Rings, outlines: Outlines, limits: tuple[float, float]) -> tupl
     exact = outlines.take(np.flatnonzero(good))
     if len(exact) == 0:
         return np.empty(0, object), good
-    points, rings = take_rings(simple, np.flatnonzero(np.repeat(good, np.diff(outlines.polygons))))
+    points, rings = simple
+    if exact is not outlines:
+        points, rings = take_rings(simple, np.flatnonzero(np.repeat(good, np.diff(outlines.polygons))))
     areas, _ = _measure_rings(exact.points.astype(float), exact.rings)
     fitted = _fit_areas(points, rings, areas, limits)
     polygons = np.asarray(shapely.from_ragged_array(_POLYGON, fitted, (rings, exact.polygons)))

@@ -22,7 +22,7 @@ def trace_objects(objects: NDArray[np.int32]) -> Outlines:
     flat = padded.ravel()
     around = flat[places], flat[places + 1], flat[places + width], flat[places + width + 1]
     rows = _find_rows(around, x, y)
-    order = np.argsort(x, kind="stable")
+    order = np.argsort(x.astype(np.min_scalar_type(width)), kind="stable")  # 16 bits sort by radix
     columns = _find_columns(tuple(ids[order] for ids in around), x[order], y[order])
     return link_edges(rows, columns, int(objects.max(initial=0)))
 
