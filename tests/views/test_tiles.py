@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,13 @@ from PIL import Image
 
 from tests.conftest import MakeSlide
 from wsiparse.cli import main
-from wsiparse.evaluation.scores import Score
-from wsiparse.geometry import Region
-from wsiparse.maps.canvas import list_canvases
-from wsiparse.maps.labels import list_labels, read_labels
-from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
+from wsiparse.evaluation.extremes import Extremes
+from wsiparse.maps.labels import read_labels
+from wsiparse.runs.evaluate import evaluate_run
+from wsiparse.runs.references import References, ReferenceSource, find_run_references
 from wsiparse.runs.run import Run, open_run
 from wsiparse.slides.open import open_slide
-from wsiparse.views.tiles import DRAWN, SIDE, TILES, Extremes, ScoredTile, find_extremes, paint_tile
+from wsiparse.views.tiles import DRAWN, SIDE, draw_extremes, find_labels, paint_tile
 
 
 @pytest.fixture
@@ -35,54 +35,41 @@ def parsed(make_slide: MakeSlide, tmp_path: Path) -> tuple[Run, References]:
     return run, find_run_references(run, ReferenceSource(folder))
 
 
-def test_extremes_are_those_of_a_search_over_the_whole_map(parsed: tuple[Run, References]) -> None:
-    run, references = parsed
-    (row,) = list_finished(run)
-    image = list_labels(list_canvases(run.folder("one") / "parse.zarr")[0])[0]
-    grid, tile, block = image.canvas.grid, image.canvas.tiling.tile, image.canvas.tiling.block
-    tile = -(-block // max(round(block / tile), 1))
-    labels = read_labels(image, grid.region)
-    reference = references.read(describe_slide(run, row), grid.mpp)
-    for target, found in find_extremes(run, [row], references).items():
-        predicted = labels == [known.name for known in image.targets].index(target) + 1
-        drawn = reference.draw(target, grid.region, grid)
-        starts = [
-            [a + b for a in range(0, size, block) for b in range(0, min(block, size - a), tile)]
-            for size in (grid.height, grid.width)
-        ]
-        dices = []
-        for y in starts[0]:
-            for x in starts[1]:
-                bottom, right = (min(v + tile, v - v % block + block) for v in (y, x))
-                p, r = predicted[y:bottom, x:right], drawn[y:bottom, x:right]
-                if p.any() or r.any():
-                    dices.append(2 * (p & r).sum() / (p.sum() + r.sum()))
-        assert [known.score.dice for known in found.worst] == pytest.approx(sorted(dices)[:TILES])
-        assert [known.score.dice for known in found.best] == pytest.approx(sorted(dices)[::-1][:TILES])
+@pytest.fixture
+def extremes(parsed: tuple[Run, References], tmp_path: Path) -> Mapping[str, Extremes]:
+    return evaluate_run(parsed[0], tmp_path / "labels").extremes
 
 
-def test_a_tile_shows_the_reference_as_an_outline_alone(parsed: tuple[Run, References]) -> None:
+def test_a_tile_is_found_again_in_its_label_map(
+    parsed: tuple[Run, References], extremes: Mapping[str, Extremes]
+) -> None:
+    assert list(extremes) == ["dark", "light"]
+    for code, (target, found) in enumerate(extremes.items(), start=1):
+        for tile in (*found.worst, *found.best):
+            labels = read_labels(find_labels(parsed[0], tile), tile.region)
+            predicted, columns = labels == code, np.arange(tile.region.x, tile.region.right)
+            drawn = np.broadcast_to((columns < 233) == (target == "dark"), labels.shape)
+            assert tile.score.predicted == predicted.sum()
+            assert tile.score.both == (predicted & drawn).sum()
+            assert tile.score.reference == drawn.sum()
+
+
+def test_a_tile_shows_the_reference_as_an_outline_alone(
+    parsed: tuple[Run, References], extremes: Mapping[str, Extremes]
+) -> None:
     run, references = parsed
-    (row,) = list_finished(run)
-    tile = find_extremes(run, [row], references)["dark"].worst[0]
+    tile = extremes["dark"].worst[0]
     reader = open_slide(run.summary("one")["path"], id="one", mpp=run.summary("one")["mpp"])
-    painted = paint_tile(reader, tile, references.read(reader.slide, tile.image.canvas.grid.mpp))
+    image = find_labels(run, tile)
+    painted = paint_tile(reader, tile, image, references.read(reader.slide, image.canvas.grid.mpp))
     reader.close()
     assert max(painted.size) <= SIDE
     yellow = (np.asarray(painted) == DRAWN).all(axis=2)
     assert yellow.mean() < 0.1, "outlines, not areas"
 
 
-def test_of_equals_the_fullest_comes_first_then_the_earliest(parsed: tuple[Run, References]) -> None:
-    run, references = parsed
-    (row,) = list_finished(run)
-    image = find_extremes(run, [row], references)["dark"].worst[0].image
-
-    def make(x: int, both: int, pixels: int) -> ScoredTile:
-        return ScoredTile(row, image, 1, Region(x, 0, 9, 9), Score("s", "dark", both, pixels, pixels))
-
-    extremes = Extremes()
-    for tile in (make(0, 0, 5), make(1, 0, 9), make(2, 0, 5), make(3, 0, 1), make(4, 3, 3), make(5, 1, 2)):
-        extremes = extremes.add(tile)
-    assert [tile.region.x for tile in extremes.worst] == [1, 0, 2]
-    assert [tile.region.x for tile in extremes.best] == [4, 5, 1]
+def test_tiles_of_a_slide_that_is_gone_are_said_to_be(
+    parsed: tuple[Run, References], extremes: Mapping[str, Extremes], tmp_path: Path
+) -> None:
+    (tmp_path / "one.svs").unlink()
+    assert "one.svs" in draw_extremes(parsed[0], extremes, parsed[1])

@@ -11,6 +11,7 @@ from typing import Any
 from wsiparse.evaluation.calibration import Calibration, measure_reliability
 from wsiparse.evaluation.coarse import RegionAgreement, pool_regions
 from wsiparse.evaluation.confusion import Confusion
+from wsiparse.evaluation.extremes import describe_extremes
 from wsiparse.evaluation.measures import CohortMeasures, Evaluation, Measures
 from wsiparse.evaluation.statistics import CohortDice, Resampling
 from wsiparse.evaluation.table import blank_nan, name_objects
@@ -21,8 +22,8 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
     """Write evaluation.json; `source` says where the references came from, so that a report can show them again.
 
     Per target: the Dice of the sums, means, medians, their intervals, calibration and objects. Per slide: ignored
-    pixels, calibration, objects, distance and how regular the reference's shape is; and the references that could not
-    be used. What is undefined is null.
+    pixels, calibration, objects, distance and how regular the reference's shape is; the worst and the best tiles; and
+    the references that could not be used. What is undefined is null.
     """
     document = {
         "source": dict(source or {}),
@@ -31,6 +32,7 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
         "confusions": [_describe_confusion(confusion) for confusion in evaluation.confusions],
         "regions": [_describe_region(region) for region in (*evaluation.regions, *pool_regions(evaluation.regions))],
         "refused": dict(evaluation.refused),
+        "tiles": describe_extremes(evaluation.extremes),
     }
     write_json(path, document)
 

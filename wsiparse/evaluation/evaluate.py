@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from wsiparse.errors import ReferenceFileError
 from wsiparse.evaluation.calibration import Calibration, count_calibration
 from wsiparse.evaluation.coarse import RegionAgreement, count_agreement_within
 from wsiparse.evaluation.confusion import Confusion, DrawnCodes
+from wsiparse.evaluation.extremes import Extremes, ScoredTile, choose_side, count_tiles, find_extremes
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.scores import Score
 from wsiparse.evaluation.shape import Extent, Regularity, find_extent
@@ -37,6 +39,10 @@ class Prediction:
     """Codes [h, w] of each region; read once."""
     read_probabilities: ReadProbabilities | None = None
     """None where only the labels are known."""
+    map: str = ""
+    """Name of the pass that the label map belongs to."""
+    side: int | None = None
+    """Side of the tiles of which the worst and the best are told; None where none are."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,14 @@ class GroupEvaluation:
     """One each target that the reference draws coarsely."""
     shapes: list[Regularity]
     """Of what the reference holds of each target, all its pixels as one mask; in the order of the scores."""
+    extremes: dict[str, Extremes] = field(default_factory=dict)
+    """The worst and the best tiles of each target that has any."""
 
 
 def open_prediction(image: LabelImage) -> Prediction:
     """The label map of a run, read a block at a time; what was not written is predicted to be nothing."""
-    return Prediction(image.canvas.grid, image.targets, _read_regions(image), partial(read_scores, image))
+    name, side = Path(image.canvas.path).name, choose_side(image.canvas.tiling)
+    return Prediction(image.canvas.grid, image.targets, _read_regions(image), partial(read_scores, image), name, side)
 
 
 def evaluate_slide(slide: str, prediction: Prediction, reference: Reference) -> GroupEvaluation:
@@ -65,7 +74,7 @@ def evaluate_slide(slide: str, prediction: Prediction, reference: Reference) -> 
 
     Raises ReferenceFileError where ignored annotations leave nothing to compare.
     """
-    sums = _Sums(prediction, reference)
+    sums = _Sums(slide, prediction, reference)
     for region, labels in prediction.regions:
         sums.add(region, labels)
     if sums.judged and sums.ignored == prediction.grid.region.area:
@@ -73,19 +82,20 @@ def evaluate_slide(slide: str, prediction: Prediction, reference: Reference) -> 
             f"{slide}: the reference ignores all {sums.ignored} pixels; expected annotations that leave some to "
             "compare: give the unclassified ones a class, or draw the Region* on the slide"
         )
-    return sums.conclude(slide)
+    return sums.conclude()
 
 
 class _Sums:
     """Counts over the regions of a slide."""
 
-    def __init__(self, prediction: Prediction, reference: Reference) -> None:
+    def __init__(self, slide: str, prediction: Prediction, reference: Reference) -> None:
         targets = enumerate(prediction.targets, start=1)
         self.judged = [(code, target.name) for code, target in targets if reference.covers(target.name)]
         self.ignored = 0
-        self._prediction, self._reference = prediction, reference
+        self._slide, self._prediction, self._reference = slide, prediction, reference
         self._counts = np.zeros((len(self.judged), 3), np.int64)  # both, predicted, reference of each target
         self._extents = [Extent()] * len(self.judged)
+        self._extremes = [Extremes()] * len(self.judged)
         self._histograms = np.zeros((len(self.judged), 2, 256), np.int64)
         size = len(prediction.targets) + 1
         self._pairs = np.zeros((size, size), np.int64)
@@ -99,7 +109,7 @@ class _Sums:
         maps = read(region) if read and self.judged else None  # [K, h, w]
         for row, (code, name) in enumerate(self.judged):
             drawn = self._reference.draw(name, region, self._prediction.grid) & compared
-            self._counts[row] += count_pixels(codes == code, drawn)
+            self._add_tiles(row, region, count_tiles(codes == code, drawn, self._prediction.side or max(labels.shape)))
             self._extents[row] += find_extent(drawn, region.x, region.y)
             said.add(code, drawn)
             if maps is not None:
@@ -109,22 +119,31 @@ class _Sums:
         if self._judges_all:
             self._pairs += said.count(labels, self._names).pixels
 
+    def _add_tiles(self, row: int, region: Region, counted: Iterable[tuple[Region, Sequence[int]]]) -> None:
+        tiles, (_, target) = list(counted), self.judged[row]
+        self._counts[row] += np.sum([counts for _, counts in tiles], axis=0, dtype=np.int64)
+        if self._prediction.side:
+            placed = ((tile.shift(region.x, region.y), Score(self._slide, target, *counts)) for tile, counts in tiles)
+            self._extremes[row] += find_extremes(ScoredTile(self._prediction.map, *tile) for tile in placed)
+
     def _add_within(self, region: Region, codes: Labels, compared: NDArray[np.bool_]) -> None:
         for code, name in enumerate(self._names, start=1):
             inside = self._reference.draw_around(name, region, self._prediction.grid)
             if inside is not None:
                 self._within[name] += count_agreement_within(codes, code, inside & compared)
 
-    def conclude(self, slide: str) -> GroupEvaluation:
+    def conclude(self) -> GroupEvaluation:
         names, counts = (name for _, name in self.judged), self._counts.tolist()
         rows = zip(names, counts, strict=True)
-        scores = [Score(slide, name, both, found, drawn, self.ignored) for name, (both, found, drawn) in rows]
+        scores = [Score(self._slide, name, both, found, drawn, self.ignored) for name, (both, found, drawn) in rows]
         known = self._prediction.read_probabilities is not None
         calibrations = [Calibration(*histogram) for histogram in self._histograms] if known else []
         confusion = Confusion(self._names, self._pairs) if self._judges_all else None
-        regions = [RegionAgreement(slide, name, *counts.tolist()) for name, counts in self._within.items()]
+        regions = [RegionAgreement(self._slide, name, *counts.tolist()) for name, counts in self._within.items()]
         shapes = [extent.regularity for extent in self._extents]
-        return GroupEvaluation(scores, calibrations, confusion, [region for region in regions if region.area], shapes)
+        extremes = {name: part for (_, name), part in zip(self.judged, self._extremes, strict=True) if part.worst}
+        drawn_coarsely = [region for region in regions if region.area]
+        return GroupEvaluation(scores, calibrations, confusion, drawn_coarsely, shapes, extremes)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -133,12 +152,6 @@ class _Sums:
     @property
     def _judges_all(self) -> bool:
         return len(self.judged) == len(self._prediction.targets) > 1
-
-
-def count_pixels(predicted: NDArray[np.bool_], drawn: NDArray[np.bool_]) -> Sequence[int]:
-    """Pixels of both, of the prediction and of the reference, as `Score` takes them."""
-    masks = (predicted & drawn, predicted, drawn)
-    return [int(np.count_nonzero(mask)) for mask in masks]
 
 
 def _read_regions(image: LabelImage) -> Iterator[tuple[Region, Labels]]:

@@ -12,6 +12,7 @@ from statistics import fmean
 from wsiparse.evaluation.calibration import Calibration, measure_reliability
 from wsiparse.evaluation.coarse import RegionAgreement
 from wsiparse.evaluation.confusion import Confusion
+from wsiparse.evaluation.extremes import Extremes
 from wsiparse.evaluation.objects import ObjectScore
 from wsiparse.evaluation.scores import CohortScore, Score, drop_unannotated, summarize_cohort
 from wsiparse.evaluation.shape import Regularity
@@ -65,6 +66,8 @@ class Evaluation:
     """One each slide and target with labels drawn coarsely."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Slides whose reference could not be used, and why."""
+    extremes: Mapping[str, Extremes] = field(default_factory=dict)
+    """The worst and the best tiles of each target over all slides."""
 
     @property
     def scores(self) -> list[Score]:

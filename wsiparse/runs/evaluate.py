@@ -13,6 +13,7 @@ from wsiparse.evaluation.borders import measure_slide_hd95
 from wsiparse.evaluation.confusion import pool_confusions
 from wsiparse.evaluation.document import write_summary
 from wsiparse.evaluation.evaluate import GroupEvaluation, evaluate_slide
+from wsiparse.evaluation.extremes import pool_extremes
 from wsiparse.evaluation.instances import score_instances
 from wsiparse.evaluation.measures import Evaluation, Measures, keep_annotated
 from wsiparse.evaluation.objects import ObjectScore
@@ -55,7 +56,10 @@ def _join_slides(slides: Sequence[Evaluation], refused: Mapping[str, str]) -> Ev
     measures = [measures for slide in slides for measures in slide.measures]
     confusions = pool_confusions(confusion for slide in slides for confusion in slide.confusions)
     regions = tuple(region for slide in slides for region in slide.regions)
-    return Evaluation(keep_annotated(measures), tuple(confusions), regions, refused)
+    kept = keep_annotated(measures)
+    extremes = pool_extremes(slide.extremes for slide in slides)
+    shown = {name: extremes[name] for name in dict.fromkeys(part.score.target for part in kept) if name in extremes}
+    return Evaluation(kept, tuple(confusions), regions, refused, shown)
 
 
 def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool) -> Evaluation:
@@ -68,7 +72,9 @@ def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool
         for measures in _join_measures(group, finished, reference, part.image if hd95 else None)
     ]
     confusions = tuple(group.confusion for group in groups if group.confusion)
-    return Evaluation(tuple(measures), confusions, tuple(region for group in groups for region in group.regions))
+    regions = tuple(region for group in groups for region in group.regions)
+    extremes = pool_extremes(group.extremes for group in groups)
+    return Evaluation(tuple(measures), confusions, regions, extremes=extremes)
 
 
 def _refuse_nothing_left(refused: Mapping[str, str], slides: int) -> None:

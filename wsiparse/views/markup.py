@@ -15,7 +15,8 @@ from PIL import Image
 
 from wsiparse.files import write_whole
 
-_COLORS = 128
+_QUALITY = 85
+"""Of WebP: no edge or colour is seen to be lost."""
 
 
 class Html(str):
@@ -79,9 +80,9 @@ def make_swatch(name: str, color: Sequence[int]) -> Html:
 
 
 def embed_image(image: Image.Image, alternative: str) -> Html:
-    """A picture inside the page itself, in few colours so that a cohort fits into a file that can be mailed."""
+    """A picture inside the page itself, as WebP: a fraction of PNG's bytes, so that a cohort can be mailed."""
     buffer = io.BytesIO()
-    image.convert("RGB").quantize(_COLORS).save(buffer, "PNG", optimize=True)
+    image.convert("RGB").save(buffer, "WEBP", quality=_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     size = f'width="{image.width}" height="{image.height}"'
-    return Html(f'<img src="data:image/png;base64,{data}" {size} alt="{escape(alternative)}">')
+    return Html(f'<img src="data:image/webp;base64,{data}" {size} alt="{escape(alternative)}">')

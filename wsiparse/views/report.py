@@ -8,15 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wsiparse.evaluation.extremes import parse_extremes
 from wsiparse.files import read_json
-from wsiparse.runs.references import References, list_finished
+from wsiparse.runs.references import References
 from wsiparse.runs.run import Run, State
 from wsiparse.views.charts import draw_bars, draw_boxes, draw_matrix
 from wsiparse.views.gallery import draw_figures, open_gallery
 from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table, write_page
 from wsiparse.views.plots import draw_calibration
 from wsiparse.views.priors import draw_priors, measure_priors
-from wsiparse.views.tiles import draw_extremes, find_extremes
+from wsiparse.views.tiles import draw_extremes
 
 PICTURES = 50
 """Slides that are shown as pictures; some 150 kB each."""
@@ -237,12 +238,12 @@ def _show_pictures(facts: _Facts, limit: int) -> Iterator[Html]:
     more = f" {left_out} slides are not shown; those with the lowest Dice are." if left_out else ""
     panels = "The slide, its probability maps, and its reference where it was compared (grey: not compared)."
     yield make_section("Pictures", Html(f"<p>{panels}{more}</p>"), draw_figures(gallery, chosen))
-    if gallery.references:
-        yield from _show_tiles(facts.run, gallery.references)
+    if gallery.references and facts.evaluation:
+        yield from _show_tiles(facts.run, gallery.references, facts.evaluation.get("tiles", []))
 
 
-def _show_tiles(run: Run, references: References) -> Iterator[Html]:
-    if extremes := find_extremes(run, list_finished(run), references):
+def _show_tiles(run: Run, references: References, tiles: Sequence[Numbers]) -> Iterator[Html]:
+    if extremes := parse_extremes(tiles):
         note = Html(
             "<p>Regions of about a tile's size where prediction and reference agree least and most: the prediction's "
             "outline is blue, the reference's yellow, green where they run together. Places are x, y and size in "

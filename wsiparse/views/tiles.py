@@ -1,11 +1,9 @@
-"""Where prediction and reference agree least and most: the tiles of an evaluated run that are worth a look."""
+"""The tiles of an evaluated run on which prediction and reference agree least and most, drawn."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,104 +11,23 @@ from PIL import Image
 from scipy import ndimage
 
 from wsiparse.errors import WsiparseError
-from wsiparse.evaluation.evaluate import count_pixels
+from wsiparse.evaluation.extremes import Extremes, ScoredTile
 from wsiparse.evaluation.references import Reference
-from wsiparse.evaluation.scores import Score
-from wsiparse.geometry import Region
-from wsiparse.maps.labels import LabelImage, read_labels
-from wsiparse.runs.finished import FinishedSlide
-from wsiparse.runs.manifest import ManifestRow
+from wsiparse.maps.canvas import list_canvases
+from wsiparse.maps.labels import LabelImage, list_labels, read_labels
 from wsiparse.runs.references import References, describe_slide
 from wsiparse.runs.run import Run
-from wsiparse.slides.levels import cut_region
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Reader
-from wsiparse.tiles.plan import Tiling
 from wsiparse.tiles.resample import read_grid
 from wsiparse.views.markup import Html, embed_image, escape, join
 
-TILES = 3
-"""Tiles of each target that are shown of the worst, and as many of the best."""
 SIDE = 256
 """Longest side of a picture, in pixels."""
 PREDICTED, DRAWN, SHARED = (0, 90, 255), (255, 210, 0), (0, 190, 60)
 """Colours of the outlines: of the prediction, of the reference, and of both."""
 
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredTile:
-    """A region about as large as a tile, where prediction or reference have a pixel of a target."""
-
-    row: ManifestRow
-    image: LabelImage
-    code: int
-    region: Region
-    """Pixels of the label map."""
-    score: Score
-
-
-@dataclass(frozen=True, eq=False)
-class Extremes:
-    """The tiles of one target with the lowest and with the highest Dice; of equals the fullest, then the first."""
-
-    worst: tuple[ScoredTile, ...] = ()
-    best: tuple[ScoredTile, ...] = ()
-
-    def add(self, tile: ScoredTile) -> Extremes:
-        """These with one more; no more than `TILES` of either are kept."""
-        worst = sorted((*self.worst, tile), key=lambda known: (known.score.dice, -_count_pixels(known.score)))
-        best = sorted((*self.best, tile), key=lambda known: (-known.score.dice, -_count_pixels(known.score)))
-        return Extremes(tuple(worst[:TILES]), tuple(best[:TILES]))
-
-
-def find_extremes(run: Run, rows: Sequence[ManifestRow], references: References) -> dict[str, Extremes]:
-    """The extremes of each target, in the order in which targets come; a block of labels is in memory at a time.
-
-    Slides whose reference is missing or cannot be read are left out, and those without tissue.
-    """
-    found: dict[str, Extremes] = {}
-    for row in (row for row in rows if row.id in references.files):
-        with suppress(WsiparseError):
-            for tile in _score_slide(run, row, references):
-                found[tile.score.target] = found.get(tile.score.target, Extremes()).add(tile)
-    return found
-
-
-def _score_slide(run: Run, row: ManifestRow, references: References) -> Iterator[ScoredTile]:
-    finished = FinishedSlide(run, describe_slide(run, row), run.targets)
-    reference = references.read(finished.slide, finished.finest_mpp)
-    for part in finished.parts:
-        if part.image:
-            yield from _score_labels(row, part.image, reference)
-
-
-def _score_labels(row: ManifestRow, image: LabelImage, reference: Reference) -> Iterator[ScoredTile]:
-    tiling, grid, side = image.canvas.tiling, image.canvas.grid, _choose_side(image.canvas.tiling)
-    judged = [(code, target) for code, target in enumerate(image.targets, 1) if reference.covers(target.name)]
-    for block in cut_region(grid.region, (tiling.block, tiling.block)):
-        labels, ignored = read_labels(image, block), reference.draw_ignored(block, grid)
-        for code, target in judged:
-            masks = (labels == code) & ~ignored, reference.draw(target.name, block, grid) & ~ignored
-            for region in cut_region(Region(0, 0, block.width, block.height), (side, side)):
-                score = _score_masks(row.id, target.name, [mask[region.slices] for mask in masks])
-                if _count_pixels(score):
-                    yield ScoredTile(row, image, code, region.shift(block.x, block.y), score)
-
-
-def _choose_side(tiling: Tiling) -> int:
-    """The side nearest to a tile's that cuts a block evenly: a sliver would be the worst of them."""
-    return math.ceil(tiling.block / max(round(tiling.block / tiling.tile), 1))
-
-
-def _score_masks(slide: str, target: str, masks: Sequence[Mask]) -> Score:
-    predicted, drawn = masks
-    return Score(slide, target, *count_pixels(predicted, drawn))
-
-
-def _count_pixels(score: Score) -> int:
-    return score.predicted + score.reference
 
 
 def draw_extremes(run: Run, extremes: Mapping[str, Extremes], references: References) -> Html:
@@ -128,42 +45,52 @@ def draw_extremes(run: Run, extremes: Mapping[str, Extremes], references: Refere
 def _draw_tiles(run: Run, tiles: Sequence[ScoredTile], references: References) -> Mapping[ScoredTile, Html]:
     """The figure of each tile; each slide and its reference are opened once."""
     figures: dict[ScoredTile, Html] = {}
-    for row in dict.fromkeys(tile.row.id for tile in tiles):
-        mine = [tile for tile in tiles if tile.row.id == row]
+    for slide in dict.fromkeys(tile.score.slide for tile in tiles):
+        mine = [tile for tile in tiles if tile.score.slide == slide]
         try:
             figures |= _draw_slide(run, mine, references)
-        except WsiparseError as error:
+        except (WsiparseError, KeyError) as error:
             figures |= dict.fromkeys(mine, Html(f'<p class="failed">{escape(error)}</p>'))
     return figures
 
 
 def _draw_slide(run: Run, tiles: Sequence[ScoredTile], references: References) -> dict[ScoredTile, Html]:
-    row, summary = tiles[0].row, run.summary(tiles[0].row.id)
-    finest = min(tile.image.canvas.grid.mpp for tile in tiles)
+    slide = tiles[0].score.slide
+    (row,), summary = [row for row in run.rows if row.id == slide], run.summary(slide)
+    images = {tile: find_labels(run, tile) for tile in tiles}
+    finest = min(image.canvas.grid.mpp for image in images.values())
     reference = references.read(describe_slide(run, row), finest)
-    reader = open_slide(summary["path"], id=row.id, mpp=summary["mpp"])
-    figures = {tile: _draw_figure(reader, tile, reference) for tile in tiles}
+    reader = open_slide(summary["path"], id=slide, mpp=summary["mpp"])
+    figures = {tile: _draw_figure(reader, tile, image, reference) for tile, image in images.items()}
     reader.close()
     return figures
 
 
-def _draw_figure(reader: Reader, tile: ScoredTile, reference: Reference) -> Html:
-    place = reader.slide.grid.cover(tile.region, tile.image.canvas.grid)
+def find_labels(run: Run, tile: ScoredTile) -> LabelImage:
+    """The label map that a tile is of."""
+    canvases = {Path(canvas.path).name: canvas for canvas in list_canvases(run.folder(tile.score.slide) / "parse.zarr")}
+    images = list_labels(canvases[tile.map])
+    return {target.name: image for image in images for target in image.targets}[tile.score.target]
+
+
+def _draw_figure(reader: Reader, tile: ScoredTile, image: LabelImage, reference: Reference) -> Html:
+    place, score = reader.slide.grid.cover(tile.region, image.canvas.grid), tile.score
     where = f"{place.x}, {place.y}, {place.width} × {place.height}"
-    caption = f"{tile.row.id} · {where} · Dice {tile.score.dice:.3f}"
-    picture = embed_image(paint_tile(reader, tile, reference), f"{tile.score.target} in {tile.row.id} at {where}")
+    caption = f"{score.slide} · {where} · Dice {score.dice:.3f}"
+    picture = embed_image(paint_tile(reader, tile, image, reference), f"{score.target} in {score.slide} at {where}")
     return Html(f"<figure><div>{picture}</div><figcaption>{escape(caption)}</figcaption></figure>")
 
 
-def paint_tile(reader: Reader, tile: ScoredTile, reference: Reference) -> Image.Image:
+def paint_tile(reader: Reader, tile: ScoredTile, image: LabelImage, reference: Reference) -> Image.Image:
     """A tile of the slide with the outlines of prediction and reference, in at most `SIDE` pixels."""
-    grid, region = tile.image.canvas.grid, tile.region
+    grid, region, target = image.canvas.grid, tile.region, tile.score.target
+    code = [known.name for known in image.targets].index(target) + 1
     ignored = reference.draw_ignored(region, grid)
     slide = Image.fromarray(read_grid(reader, grid, region))
     slide.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     painted = np.array(slide)
-    predicted = _outline((read_labels(tile.image, region) == tile.code) & ~ignored, slide.size)
-    drawn = _outline(reference.draw(tile.score.target, region, grid) & ~ignored, slide.size)
+    predicted = _outline((read_labels(image, region) == code) & ~ignored, slide.size)
+    drawn = _outline(reference.draw(target, region, grid) & ~ignored, slide.size)
     for color, line in ((PREDICTED, predicted), (DRAWN, drawn), (SHARED, predicted & drawn)):
         painted[line] = color
     return Image.fromarray(painted)
