@@ -58,7 +58,9 @@ def test_a_run_names_the_model_and_its_weights(run: Callable[..., int], tmp_path
     assert np.isfinite(means).all()
 
 
-@pytest.mark.parametrize("options", [[], ["--input-side", "96"], [*SMALL, "--precision", "bfloat16"]])
+@pytest.mark.parametrize(
+    "options", [[], ["--input-side", "96"], [*SMALL, "--precision", "bfloat16"], [*SMALL, "--views", "8"]]
+)
 def test_what_changes_the_bytes_is_another_run(
     run: Callable[..., int], options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ def _add_model_options(group: Any) -> None:
     group.add_argument("--precision", help="float32 or bfloat16")
     group.add_argument("--input-side", type=int, help="pixels of the image that BiomedParse sees; 1024 unless given")
     group.add_argument("--skip-absent", type=float, help="probability of no object above which BiomedParse draws none")
+    group.add_argument("--views", type=int, help="8 averages over turned and mirrored views: 8 times the cost; 1")
     group.add_argument("--batch", type=int, help="tiles a forward pass on an accelerator")
     group.add_argument("--channels-last", action="store_true", default=None, help="layout for tensor cores")
     group.add_argument("--compile", help="default, reduce-overhead (CUDA graphs) or max-autotune of torch.compile")

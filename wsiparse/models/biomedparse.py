@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from wsiparse.errors import ModelError
 from wsiparse.models.checkpoint import digest_weights, load_weights
+from wsiparse.models.eight_views import average_views
 from wsiparse.models.execution import EAGER, Execution
 from wsiparse.models.mask_decoder import PromptEmbeddings
 from wsiparse.models.memory import fit_batch
@@ -104,7 +105,8 @@ class BiomedParse:
 
         A target is asked for by its prompt, word for word. Raises ModelError for pixels that are no square tiles.
         """
-        return self._ask(self._draw, pixels, targets)
+        draw = functools.partial(self._ask, self._draw, targets=targets)
+        return average_views(draw, pixels, self._execution.options.views)
 
     def classify(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.float32]:
         """Probability [N, K, types] of each meta-object type for what answers a target's prompt, with or without it.

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What may be chosen of how a model answers; the first three change the answer, the others but its rounding."""
+    """What may be chosen of how a model answers; the first four change the answer, the others but its rounding."""
 
     precision: str = "float32"
     """`float32`, or `bfloat16`: matrices are multiplied in bfloat16, the rest stays in float32."""
@@ -22,6 +22,8 @@ class ModelOptions:
     """Pixels on each side of the image that BiomedParse sees; None takes the 1024 it was trained with."""
     skip_absent: float | None = None
     """BiomedParse draws no mask where it gives "no object" more than this probability; None draws all."""
+    views: int = 1
+    """8 averages a tile's answers over all its turned and mirrored views, at eight times the cost."""
     channels_last: bool = False
     """Keep the weights of convolutions in the layout that tensor cores read; the open model always does."""
     compile: str = ""

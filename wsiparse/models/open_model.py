@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsiparse.errors import ModelError
+from wsiparse.models.eight_views import average_views
 from wsiparse.models.execution import EAGER, Execution, ModelOptions
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities, TextVectors
@@ -99,6 +100,9 @@ class OpenModel:
         self._check_pixels(pixels)
         with torch.inference_mode():
             prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
+        return average_views(lambda tiles: self._answer(tiles, prompts), pixels, self._execution.options.views)
+
+    def _answer(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
         parts, self._batch = fit_batch(
             lambda batch: [self._call(self._predict_batch, part, prompts) for part in _split_tiles(pixels, batch)],
             self._batch,

@@ -47,6 +47,8 @@ class RunConfig(BaseModel):
     """Pixels on each side of the image that BiomedParse sees; None takes the 1024 it was trained with."""
     skip_absent: float | None = Field(default=None, gt=0, lt=1)
     """Where BiomedParse gives "no object" more than this probability, a tile's map is 0; None draws all."""
+    views: Literal[1, 8] = 1
+    """8 averages each tile's maps over all its turned and mirrored views, at eight times the cost."""
 
     recognition: Literal["threshold", "paper", "code"] = "threshold"
     """`threshold` takes each target by its own threshold. `paper` and `code` first select, among the targets of a
@@ -87,14 +89,14 @@ class RunConfig(BaseModel):
     @property
     def result_settings(self) -> dict[str, Any]:
         """The settings that decide what comes out; a run is only continued under the same."""
-        model = {"precision", "input_side", "skip_absent"}
+        model = {"precision", "input_side", "skip_absent", "views"}
         judgement = {"recognition", "win_share", "refuse_below", "drop_refused"}
         return self.model_dump(include={"overlap", "tissue", "simplify", "site"} | model | judgement)
 
     @property
     def model_options(self) -> dict[str, Any]:
         """How the model is to answer, as the fields of `ModelOptions`."""
-        return self.model_dump(include={"precision", "input_side", "skip_absent", "channels_last", "compile"})
+        return self.model_dump(include={"precision", "input_side", "skip_absent", "views", "channels_last", "compile"})
 
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:
