@@ -26,7 +26,7 @@ from benchmarks.processes import Cost, measure_command, own_python
 from benchmarks.report import Row, print_table, write_result
 from benchmarks.rivals.marks import read_marks
 from benchmarks.slides import find_slide
-from benchmarks.tiny_network import TARGETS, TILE
+from benchmarks.tiny_network import OVERLAP, TARGETS, TILE
 from wsiparse.geometry import Region
 from wsiparse.maps.canvas import list_canvases, read_region
 
@@ -106,7 +106,7 @@ def take_turn(name: str, case: Case) -> Iterator[tuple[str, Turn]]:
         output = Path(folder, "out")
         arguments = (case.slide, output, case.area)
         if name == "wsiparse":
-            yield from split_ours(measure_command(own_python("benchmarks.rivals.ours", *arguments)))
+            yield from split_ours(measure_command(own_python("benchmarks.rivals.ours", *arguments, OVERLAP)))
             return
         start = peer_python if name == "TIAToolbox" else own_python
         command = start(f"benchmarks.rivals.{MODULES[name]}", *arguments)
@@ -161,8 +161,8 @@ def check_agreement() -> None:
     case = Case(2048, "full")
     with tempfile.TemporaryDirectory() as folder:
         ours, hand = Path(folder, "ours"), Path(folder, "hand")
-        for module, output in (("ours", ours), ("by_hand", hand)):
-            measure_command(own_python(f"benchmarks.rivals.{module}", case.slide, output, case.area))
+        measure_command(own_python("benchmarks.rivals.ours", case.slide, ours, case.area, OVERLAP))
+        measure_command(own_python("benchmarks.rivals.by_hand", case.slide, hand, case.area))
         canvas = list_canvases(ours / case.slide.stem / "parse.zarr")[0]
         inside = Region(TILE, TILE, TILE // 2, TILE // 2)
         theirs = np.memmap(hand / "probabilities.dat", np.uint8, "r", shape=(TARGETS, case.side, case.side))

@@ -7,6 +7,8 @@ was lost and 130 stopped, where the same command continues · 1 a bug.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +18,9 @@ from wsiparse.commands.ending import LOST, WRONG_INPUT
 from wsiparse.errors import WsiparseError
 
 COMMANDS = (run, submit, look, score, show, models)
+
+# Python looks through all that torch and Dask ever made, several times, before it ends: most of a second, for nothing.
+atexit.register(gc.freeze)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """A whole run of wsiparse, as the command line does it, with the moment the last block was stored.
 
-python -m benchmarks.rivals.ours SLIDE OUT full|tissue
+python -m benchmarks.rivals.ours SLIDE OUT full|tissue OVERLAP
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 
 from benchmarks.rivals.marks import Marks
-from benchmarks.tiny_network import OVERLAP
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.manifest import list_slides
 from wsiparse.runs.parse import parse_run
 from wsiparse.runs.pipeline import BlockRecord
 
 
-def main(slide: str, output: str, area: str) -> None:
+def main(slide: str, output: str, area: str, overlap: str) -> None:
     """Parse the slide and print when the work began, when all probabilities were on disk, and when it ended."""
     marks = Marks()
 
@@ -26,11 +25,11 @@ def main(slide: str, output: str, area: str) -> None:
         if event == "failed":
             raise SystemExit(f"{name} failed; see {output}")
 
-    config = RunConfig(model="benchmarks.tiny:build", overlap=OVERLAP, tissue=area == "tissue")
+    config = RunConfig(model="benchmarks.tiny:build", overlap=int(overlap), tissue=area == "tissue")
     parse_run(list_slides([slide]), Path(output), config, listen)
     marks.set("ended")
     marks.print()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:5])

@@ -16,8 +16,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE_ARRAY_BYTES = 4 << 20
+KEPT_BYTES = 16 << 20
+"""Of smaller arrays that were freed, kept for the next: returned one by one they come back a page of 4 kB at a time."""
 
 
 @functools.cache
@@ -30,6 +32,7 @@ def return_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY_BYTES)
+        allocator.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         allocator.mallopt(M_ARENA_MAX, 2)
 
 
