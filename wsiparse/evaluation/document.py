@@ -38,8 +38,10 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
 
 
 def _describe_cohort(part: CohortMeasures) -> dict[str, Any]:
-    numbers = {"dice": part.cohort.pooled.dice, **asdict(part.cohort), "ignored": part.cohort.pooled.ignored}
-    del numbers["pooled"]
+    pooled, means = part.cohort.pooled, asdict(part.cohort)
+    del means["pooled"]
+    numbers = {name: getattr(pooled, name) for name in ("dice", "iou", "precision", "recall")} | means
+    numbers["ignored"] = pooled.ignored
     return {
         "target": part.target,
         **blank_nan(numbers),

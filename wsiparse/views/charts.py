@@ -9,7 +9,7 @@ import numpy as np
 from wsiparse.views.markup import Html, escape, join
 
 Color = Sequence[int]
-_LEFT, _WIDTH, _ROW = 220, 620, 34
+_LEFT, _WIDTH, _ROW = 220, 620, 44
 
 
 def draw_boxes(values: Mapping[str, Sequence[float]], colors: Mapping[str, Color]) -> Html:
@@ -21,25 +21,28 @@ def draw_boxes(values: Mapping[str, Sequence[float]], colors: Mapping[str, Color
 
 
 def _draw_box(name: str, values: Sequence[float], color: str, top: int) -> Html:
+    """Box and whiskers in the upper half of a row, the slides in the lower: neither hides the other."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     reach = 1.5 * (high - low)
     inside = [value for value in values if low - reach <= value <= high + reach]
-    middle = top + _ROW / 2
+    middle = top + _ROW * 0.3
     shapes = [
-        _label(name, middle),
+        _label(name, top + _ROW / 2),
         f'<line x1="{_x(min(inside))}" x2="{_x(max(inside))}" y1="{middle}" y2="{middle}" stroke="#4a5568"/>',
-        f'<rect x="{_x(low)}" y="{middle - 9}" width="{_x(high) - _x(low):.1f}" height="18" fill="{color}" '
+        f'<rect x="{_x(low)}" y="{middle - 7}" width="{_x(high) - _x(low):.1f}" height="14" fill="#fff"/>',
+        f'<rect x="{_x(low)}" y="{middle - 7}" width="{_x(high) - _x(low):.1f}" height="14" fill="{color}" '
         'fill-opacity=".35" stroke="#4a5568"/>',
-        f'<line x1="{_x(median)}" x2="{_x(median)}" y1="{middle - 9}" y2="{middle + 9}" stroke="#000" '
+        f'<line x1="{_x(median)}" x2="{_x(median)}" y1="{middle - 7}" y2="{middle + 7}" stroke="#000" '
         'stroke-width="2"/>',
-        *(_draw_dot(value, middle + (n % 5 - 2) * 2.5, color) for n, value in enumerate(values)),
+        *(_draw_dot(value, top + _ROW * 0.72 + (n % 5 - 2) * 2, color) for n, value in enumerate(values)),
     ]
     return join(map(Html, shapes))
 
 
 def _draw_dot(value: float, y: float, color: str) -> str:
     return (
-        f'<circle cx="{_x(value)}" cy="{y}" r="2.6" fill="{color}" stroke="#0008"><title>{value:.3f}</title></circle>'
+        f'<circle cx="{_x(value)}" cy="{y:.1f}" r="2.6" fill="{color}" fill-opacity=".5" stroke="#0005">'
+        f"<title>{value:.3f}</title></circle>"
     )
 
 

@@ -32,10 +32,8 @@ class Gallery:
     dices: Dices
 
     def choose(self, limit: int) -> list[ManifestRow]:
-        """Finished slides in the order of the manifest; of more than `limit`, those with the lowest Dice."""
-        rows = list_finished(self.run)
-        kept = {row.id for row in sorted(rows, key=self._rank)[:limit]}
-        return [row for row in rows if row.id in kept]
+        """At most `limit` finished slides, that of the lowest Dice first; where none has one, as the manifest lists."""
+        return sorted(list_finished(self.run), key=self._rank)[:limit]
 
     def draw(self, row: ManifestRow) -> Html:
         """The figure of a slide; what cannot be read any more is said instead of shown."""

@@ -73,6 +73,11 @@ def _make_row(columns: Sequence[Column], row: Sequence[object]) -> Html:
     return Html(f"<tr{first}>{join(cells, '')}</tr>")
 
 
+def show_number(value: float | None, digits: int = 3) -> str:
+    """A number in a table, or a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
 def make_swatch(name: str, color: Sequence[int]) -> Html:
     """A name behind a square of its colour."""
     red, green, blue = (int(value) for value in color)

@@ -12,16 +12,29 @@ from wsiparse.evaluation.extremes import parse_extremes
 from wsiparse.files import read_json
 from wsiparse.runs.references import References
 from wsiparse.runs.run import Run, State
-from wsiparse.views.charts import draw_bars, draw_boxes, draw_matrix
+from wsiparse.views.charts import draw_bars
+from wsiparse.views.evaluated import show_evaluation, show_readers
 from wsiparse.views.gallery import draw_figures, open_gallery
-from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table, write_page
-from wsiparse.views.plots import draw_calibration
+from wsiparse.views.markup import (
+    Column,
+    Html,
+    escape,
+    make_section,
+    make_swatch,
+    make_table,
+    show_number,
+    write_page,
+)
 from wsiparse.views.priors import draw_priors, measure_priors
 from wsiparse.views.tiles import draw_extremes
 
 PICTURES = 50
 """Slides that are shown as pictures; some 150 kB each."""
 Numbers = Mapping[str, Any]
+_EXPLAINED = Html(
+    "<p>Mean p: mean probability of what was found. Validity p: how usual such findings are where the target is; those "
+    "that are too unusual are refused. Dice: agreement with the reference.</p>"
+)
 
 
 @dataclass(frozen=True)
@@ -78,16 +91,17 @@ def write_report(run: Run, pictures: int = PICTURES) -> Path:
 def _make_sections(facts: _Facts, pictures: int) -> Iterator[Html]:
     yield make_section("Cohort", _tabulate_cohort(facts))
     if facts.evaluation is not None:
-        yield from _show_evaluation(facts, facts.evaluation)
+        yield from show_evaluation(facts.evaluation, facts.colors)
+        yield from show_readers(facts.agreement)
     if State.FAILED in facts.states.values():
         yield make_section("Failures", _tabulate_failures(facts))
-    yield make_section("Slides", _tabulate_slides(facts))
     yield from _show_pictures(facts, pictures)
     if priors := measure_priors(facts.run):
         note = Html(
             "<p>Mean probability around a sample of objects, each shifted to where it meets the others best.</p>"
         )
         yield make_section("Typical shapes", note, draw_priors(priors, facts.colors))
+    yield make_section("Slides", _EXPLAINED, _tabulate_slides(facts))
     if facts.summaries:
         yield make_section("Time by stage", draw_bars(_sum_seconds(facts)))
     yield make_section("Provenance", _tabulate_provenance(facts.record))
@@ -101,101 +115,9 @@ def _tabulate_cohort(facts: _Facts) -> Html:
         mine = [entry for entry in entries if entry["target"] == name and entry["objects"]]
         area, objects = sum(entry["area_um2"] for entry in mine), sum(entry["objects"] for entry in mine)
         weighted = sum(entry["area_um2"] * entry["mean_probability"] for entry in mine)
-        probability = _show(weighted / area if area else None, 2)
+        probability = show_number(weighted / area if area else None, 2)
         rows.append((make_swatch(name, color), len(mine), objects, f"{area / 1e6:.4f}", probability))
     return make_table(columns, rows)
-
-
-def _show_evaluation(facts: _Facts, evaluation: Numbers) -> Iterator[Html]:
-    dices = {entry["target"]: _list_dices(facts, entry["target"]) for entry in evaluation["targets"]}
-    boxes = {target: values for target, values in dices.items() if values}
-    notes = Html("<p>Dice of the added pixels with the 95 % interval of drawing slides; each dot is a slide.</p>")
-    drawn = draw_boxes(boxes, facts.colors) if boxes else Html("")
-    yield make_section("Agreement with the references", notes, _tabulate_scores(evaluation), drawn)
-    if curves := _draw_curves(facts, evaluation):
-        note = Html(
-            "<p>Of pixels of a probability, how many the reference holds; on the dashed line it is as said.</p>"
-        )
-        yield make_section("Calibration of the probabilities", note, Html(f'<div class="plots">{curves}</div>'))
-    objects = [entry for entry in evaluation["targets"] if entry["objects"]]
-    if objects:
-        yield make_section("Objects", _tabulate_objects(objects))
-    yield from _show_groups(evaluation)
-    if agreement := facts.agreement:
-        note = Html("<p>Dice of every two readers over the slides that all of them drew.</p>")
-        yield make_section("Agreement of the readers", note, *_tabulate_readers(agreement))
-    if evaluation["refused"]:
-        columns = [Column("slide"), Column("message")]
-        yield make_section(
-            "References that were not compared", make_table(columns, list(evaluation["refused"].items()))
-        )
-
-
-def _show_groups(evaluation: Numbers) -> Iterator[Html]:
-    """What is told of several targets at once, and of labels around several things."""
-    for confusion in evaluation["confusions"]:
-        names = ["none", *confusion["targets"]]
-        note = Html("<p>Share of the pixels of each reference target (row) that were taken for each target.</p>")
-        yield make_section("Confusion within a group", note, draw_matrix(names, confusion["pixels"]))
-    if evaluation["regions"]:
-        note = Html("<p>Of what was found inside labels drawn around many things: the share that is their target.</p>")
-        yield make_section("Inside coarse labels", note, _tabulate_regions(evaluation["regions"]))
-
-
-def _draw_curves(facts: _Facts, evaluation: Numbers) -> Html:
-    known = [entry for entry in evaluation["targets"] if entry["calibration"]]
-    colors = facts.colors
-    return join(
-        draw_calibration(entry["target"], entry["calibration"]["curve"], colors[entry["target"]]) for entry in known
-    )
-
-
-def _list_dices(facts: _Facts, target: str) -> list[float]:
-    entries = (entry for (_, name), entry in facts.scores.items() if name == target)
-    return [entry["dice"] for entry in entries if entry["dice"] is not None]
-
-
-def _tabulate_scores(evaluation: Numbers) -> Html:
-    names = ("slides", "Dice", "95 %", "mean", "median", "ECE", "HD95 µm")
-    columns = [Column("target"), *(Column(name, True) for name in names)]
-    rows = []
-    for entry in evaluation["targets"]:
-        bounds, calibration = entry["intervals"]["dice"], entry["calibration"] or {}
-        interval = "–" if bounds["low"] is None else f"{bounds['low']:.3f}–{bounds['high']:.3f}"
-        dices = (_show(entry["mean_dice"]), _show(entry["median_dice"]))
-        measures = (*dices, _show(calibration.get("ece")), _show(entry["hd95_um"], 1))
-        rows.append((entry["target"], entry["slides"], _show(entry["dice"]), interval, *measures))
-    return make_table(columns, rows)
-
-
-def _tabulate_objects(targets: Sequence[Numbers]) -> Html:
-    measures = {"PQ": "pq", "DQ": "dq", "SQ": "sq", "object F1": "object_f1", "object Dice": "object_dice"}
-    names = ("predicted", "reference", "count error", *measures)
-    rows = []
-    for entry in targets:
-        objects = entry["objects"]
-        counts = (objects["predicted_objects"], objects["reference_objects"], _show(objects["count_error"]))
-        rows.append((entry["target"], *counts, *(_show(objects[name]) for name in measures.values())))
-    return make_table([Column("target"), *(Column(name, True) for name in names)], rows)
-
-
-def _tabulate_regions(regions: Sequence[Numbers]) -> Html:
-    columns = [Column("slide"), Column("target"), Column("agreement", True), Column("share of the area", True)]
-    rows = [
-        (entry["slide"] or "all", entry["target"], _show(entry["agreement"]), _show(entry["coverage"]))
-        for entry in regions
-    ]
-    return make_table(columns, rows)
-
-
-def _tabulate_readers(targets: Sequence[Numbers]) -> Iterator[Html]:
-    """A table of each target's pairs of readers."""
-    for entry in targets:
-        among, model = _show(entry["among_readers"]), _show(entry["of_model"])
-        columns = [Column(entry["target"]), *(Column(reader, True) for reader in entry["readers"])]
-        rows = [(reader, *map(_show, row)) for reader, row in zip(entry["readers"], entry["dice"], strict=True)]
-        yield Html(f"<p>{escape(entry['target'])}: readers with each other {among}, model with them {model}</p>")
-        yield make_table(columns, rows)
 
 
 def _tabulate_failures(facts: _Facts) -> Html:
@@ -223,7 +145,7 @@ def _list_rows(facts: _Facts, slide: str) -> Iterator[tuple[object, ...]]:
     own: tuple[object, ...] = (slide, facts.states[slide], share, summary["tiles"], seconds)
     for entry in summary["targets"]:
         dice = facts.scores.get((slide, entry["target"]), {}).get("dice")
-        sure = (_show(entry["mean_probability"], 2), _show(entry.get("p_value"), 3), _show(dice))
+        sure = (show_number(entry["mean_probability"], 2), show_number(entry.get("p_value"), 3), show_number(dice))
         found = (entry["objects"], f"{entry['area_um2'] / 1e6:.4f}", *sure)
         yield *own, entry["target"] + (" (refused)" if entry["refused"] else ""), *found
         own = ("",) * len(own)
@@ -231,15 +153,16 @@ def _list_rows(facts: _Facts, slide: str) -> Iterator[tuple[object, ...]]:
 
 def _show_pictures(facts: _Facts, limit: int) -> Iterator[Html]:
     gallery = open_gallery(facts.run, facts.evaluation)
+    if gallery.references and facts.evaluation:
+        yield from _show_tiles(facts.run, gallery.references, facts.evaluation.get("tiles", []))
     chosen = gallery.choose(limit)
     if not chosen:
         return
     left_out = len(facts.summaries) - len(chosen)
     more = f" {left_out} slides are not shown; those with the lowest Dice are." if left_out else ""
     panels = "The slide, its probability maps, and its reference where it was compared (grey: not compared)."
-    yield make_section("Pictures", Html(f"<p>{panels}{more}</p>"), draw_figures(gallery, chosen))
-    if gallery.references and facts.evaluation:
-        yield from _show_tiles(facts.run, gallery.references, facts.evaluation.get("tiles", []))
+    order = " The lowest Dice comes first." if gallery.dices else ""
+    yield make_section("Pictures", Html(f"<p>{panels}{order}{more}</p>"), draw_figures(gallery, chosen))
 
 
 def _show_tiles(run: Run, references: References, tiles: Sequence[Numbers]) -> Iterator[Html]:
@@ -284,10 +207,6 @@ def _break(value: object) -> Html:
 
 def _list_pairs(values: Numbers) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _show(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _show_share(value: float | None) -> str:

@@ -18,8 +18,8 @@ from wsiparse.ontology import Target
 from wsiparse.slides.slide import Pixels, Reader
 from wsiparse.slides.thumbnail import read_thumbnail
 
-OPACITY = 0.75
-"""Of a colour where the probability is 1, or a reference covers a whole pixel."""
+OPACITY = 0.5
+"""Of a colour where the probability is 1, or a reference covers a whole pixel; the tissue must be seen through it."""
 GREY = (120, 120, 120)
 FINER = 4
 """References are drawn so much finer than the picture, and averaged: small objects must not vanish between pixels."""

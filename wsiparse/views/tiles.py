@@ -35,7 +35,7 @@ def draw_extremes(run: Run, extremes: Mapping[str, Extremes], references: Refere
     tiles = [tile for found in extremes.values() for tile in (*found.worst, *found.best)]
     figures = _draw_tiles(run, list(dict.fromkeys(tiles)), references)
     rows = (
-        (f"{target}, {name}", [figures[tile] for tile in part])
+        (f"{target}: {name} agreement", [figures[tile] for tile in part])
         for target, found in extremes.items()
         for name, part in (("least", found.worst), ("most", [tile for tile in found.best if tile not in found.worst]))
     )
