@@ -53,6 +53,7 @@ def test_outlines_are_those_of_gdal(kind: str, seed: int) -> None:
     assert shapely.is_valid(polygons).all()
     assert len(polygons) == len(expected)
     assert shapely.equals(polygons, expected).all()
+    assert (traced.measure_areas() == np.bincount(objects.ravel(), minlength=len(traced) + 1)[1:]).all()
     rings = shapely.get_num_interior_rings
     assert (rings(polygons) == rings(expected)).all()
     assert count_turns(traced).all()

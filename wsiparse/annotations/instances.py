@@ -104,6 +104,5 @@ def _contains(region: Region, rows: NDArray[np.int64], columns: NDArray[np.int64
 
 
 def _trace_whole(owned: Objects, codes: Tally, scores: Scores, window: Region) -> Pieces:
-    pixels = np.bincount(owned.ravel(), minlength=len(codes) + 1)[1:]
     outlines = trace_objects(owned).shift(window.x, window.y)
-    return Pieces(window, outlines, codes, pixels, sum_scores(owned, scores, len(codes)), NO_RUNS)
+    return Pieces(window, outlines, codes, outlines.measure_areas(), sum_scores(owned, scores, len(codes)), NO_RUNS)

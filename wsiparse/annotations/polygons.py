@@ -34,7 +34,7 @@ def trace_block(labels: LabelMap, scores: NDArray[np.uint8] | None, region: Regi
     """
     objects, codes = _number_objects(labels)
     outlines = trace_objects(objects)
-    pixels = np.bincount(objects.ravel(), minlength=len(codes) + 1)[1:]
+    pixels = outlines.measure_areas()
     sums = None if scores is None else sum_scores(objects, scores, len(codes))
     runs = find_runs(objects, region)
     return Pieces(region, outlines.shift(region.x, region.y), codes, pixels, sums, runs)
@@ -81,6 +81,7 @@ def join_batches(
     with ThreadPoolExecutor(_THREADS, "annotate") as threads:
         for row in join_rows(blocks):
             yield from _map_ahead(threads, annotate, _cut(row, np.flatnonzero(row.pixels >= smallest[row.codes])))
+            del row  # before the next one is joined
 
 
 def _cut(pieces: Pieces, places: Tally) -> Iterator[Pieces]:

@@ -70,12 +70,19 @@ def join_rows(blocks: Iterable[Pieces]) -> Iterator[Pieces]:
         if block.region.y < top:
             raise PlanError(f"a block at row {block.region.y} after one at row {top}; expected blocks row by row")
         if block.region.y > top:
-            done, waiting = _settle(concatenate_pieces(parts), block.region.y)
-            yield done
+            done, waiting = _settle(_drain(parts), block.region.y)
             parts = [waiting]
+            yield done
+            del done  # a row is tens of megabytes, and the next one is about to be made
         parts.append(block)
     if parts:
-        yield _settle(concatenate_pieces(parts), _END)[0]
+        yield _settle(_drain(parts), _END)[0]
+
+
+def _drain(parts: list[Pieces]) -> Pieces:
+    pieces = concatenate_pieces(parts)
+    parts.clear()  # or they would stay beside their copy until the row is settled
+    return pieces
 
 
 def _settle(pieces: Pieces, frontier: int) -> tuple[Pieces, Pieces]:
@@ -90,7 +97,9 @@ def _settle(pieces: Pieces, frontier: int) -> tuple[Pieces, Pieces]:
     sizes = np.diff(starts, append=len(order))
     settled = np.repeat(done, sizes)
     whole = _unite(pieces.take(order[settled]), sizes[done])
-    return whole.take(np.argsort(last[done])), pieces.take(np.sort(order[~settled]))
+    waiting = pieces.take(np.sort(order[~settled]))
+    del pieces
+    return whole.take(np.argsort(last[done])), waiting
 
 
 def _find_open(runs: Runs, frontier: int) -> Tally:
