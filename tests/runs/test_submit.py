@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from wsiparse.cli import build_parser, main
 from wsiparse.errors import InputError
@@ -99,25 +96,3 @@ def test_shards_that_cannot_be(shard: str, capfd: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit, match="2"):
         main(["run", "a.svs", "-o", "out", f"--shard={shard}"])
     assert "expected I/N" in capfd.readouterr().err
-
-
-def commands_of(path: Path) -> Iterator[list[str]]:
-    """Arguments of wsiparse in a Kubernetes manifest."""
-    for document in yaml.safe_load_all(path.read_text()):
-        spec = document["spec"].get("template", {}).get("spec", {})
-        yield from (c["args"] for c in spec.get("containers", []) if c["command"] == ["wsiparse"])
-
-
-def test_kubernetes_jobs_give_commands_that_exist() -> None:
-    found = [words for path in (ROOT / "workflows/kubernetes").glob("*.yaml") for words in commands_of(path)]
-    assert len(found) == 2
-    for words in found:
-        build_parser().parse_args([word.replace("$(JOB_COMPLETION_INDEX)", "7") for word in words])
-
-
-@pytest.mark.skipif(not shutil.which("snakemake"), reason="snakemake is not installed")
-def test_the_snakefile_is_understood(tmp_path: Path) -> None:
-    (tmp_path / "cohort.csv").write_text("slide\na.svs\n")
-    command = ["snakemake", "--snakefile", ROOT / "workflows/snakemake/Snakefile", "--dry-run", "--cores", "1"]
-    command += ["--config", "manifest=cohort.csv", "output=out", "shards=3"]
-    subprocess.run([str(word) for word in command], cwd=tmp_path, check=True)

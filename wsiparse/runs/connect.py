@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
 from wsiparse.errors import InputError
@@ -48,12 +49,14 @@ def _start_jobs(system: str, workers: int) -> SpecCluster:
     except ImportError as error:
         raise InputError(f"cluster {system}: needs dask-jobqueue; pip install 'wsiparse[jobqueue]'") from error
     roles = ",".join(f"{name}={count}" for name, count in ROLES.items())
+    scheduler = {"dashboard_address": ":0", **dask.config.get(f"jobqueue.{system}.scheduler-options", {})}
+    arguments = {"worker_extra_args": ["--resources", roles], "scheduler_options": scheduler}
     try:
-        cluster: SpecCluster = kind(cores=THREADS, processes=1, worker_extra_args=["--resources", roles])
+        cluster: SpecCluster = kind(cores=THREADS, processes=1, **arguments)
     except ValueError as error:
         text = " ".join(str(error).split())
         raise InputError(f"cluster {system}: {text}; set it under jobqueue.{system} in Dask's configuration") from error
-    cluster.scale(workers)
+    cluster.adapt(minimum=workers, maximum=workers)  # a job that ends, at its walltime too, is handed in again
     return cluster
 
 
