@@ -1,6 +1,6 @@
 """How near does a run come to its model alone, and where does the rest go?
 
-    python -m benchmarks.ceiling [--sides 4096,512,8192] [--turns 5,1,5] [--quick]
+    python -m benchmarks.ceiling [--sides 4096,512,8192] [--turns 3,1,3] [--quick]
 
 The default model, BiomedParse in its published size with seeded random weights, and a model that answers at once, each
 on a slide of its own side. "alone" asks the model about the slide's tiles, which lie in memory; "whole" is the slide
@@ -68,7 +68,7 @@ def parse_options() -> argparse.Namespace:
     """Sides and turns of the three models' slides."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sides", type=parse_numbers, default=[4096, 512, 8192])
-    parser.add_argument("--turns", type=parse_numbers, default=[5, 1, 5])
+    parser.add_argument("--turns", type=parse_numbers, default=[3, 1, 3])
     parser.add_argument("--quick", action="store_true", help="small slides, once, and no BiomedParse")
     options = parser.parse_args()
     if options.quick:

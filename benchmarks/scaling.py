@@ -1,6 +1,6 @@
 """What does the scheduler carry? 1 to 64 simulated workers, one slide over many, and a cohort of 10,000 slides.
 
-    python -m benchmarks.scaling [--workers 1,2,4,8,16,32,64] [--block-seconds 2] [--slides 10000] [--quick]
+    python -m benchmarks.scaling [--workers 1,8,32,64] [--block-seconds 2] [--slides 10000] [--quick]
 
 Scheduler and client are real and each in a process of its own. Workers are real ones too, but share two processes, and
 their accelerator sleeps: `--block-seconds` for the 16 small tiles of a block, which are really read, stitched and
@@ -134,9 +134,9 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     """Workers, seconds a block and slides."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--workers", type=parse_numbers, default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--workers", type=parse_numbers, default=[1, 8, 32, 64])
     parser.add_argument("--block-seconds", type=float, default=2.0)
-    parser.add_argument("--blocks", type=int, default=20, help="blocks for each worker")
+    parser.add_argument("--blocks", type=int, default=10, help="blocks for each worker")
     parser.add_argument("--slides", type=int, default=10_000)
     parser.add_argument("--quick", action="store_true", help="2 and 8 workers, 400 slides")
     options = parser.parse_args()
@@ -154,7 +154,8 @@ def list_settings(options: argparse.Namespace) -> Iterator[Setting]:
     """As many blocks for each worker however many there are; then one slide, small slides, and what is cheap."""
     most, blocks, seconds = max(options.workers), options.blocks, options.block_seconds
     for workers in options.workers:
-        cohorts = [Cohort("cohort", max(round(workers * blocks / 81), 1), 9)]
+        side = min(round((workers * blocks) ** 0.5), 9)
+        cohorts = [Cohort("cohort", round(workers * blocks / side**2), side)]
         if workers == most:
             cohorts += [Cohort("one slide", 1, round((most * blocks) ** 0.5)), Cohort("small slides", most, 3)]
         yield Setting(workers, seconds, "real", tuple(cohorts))
