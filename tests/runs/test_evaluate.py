@@ -125,6 +125,26 @@ def test_numbered_objects_distances_and_calibration_are_measured_on_request_and_
     assert dark.calibration.hits[:153].sum() == 0
 
 
+def test_regions_that_a_mask_numbers_are_scored_as_objects_too(make_slide: MakeSlide, tmp_path: Path) -> None:
+    results = wsiparse.run(make_slide(501, 403), tmp_path / "out", simplify=0.0, **TONE)
+    objects = results.annotations()
+    dark = objects[objects.target == "dark"].geometry
+    numbers = rasterize([(shape, n) for n, shape in enumerate(dark, start=1)], (403, 501), dtype="uint16")
+    Image.fromarray(numbers).save(tmp_path / "dark.png")
+    for numbered in ("yes", ""):
+        columns = "id,slide,reference,reference_target,reference_instances"
+        (tmp_path / "m.csv").write_text(f"{columns}\ndrawn,drawn.svs,dark.png,dark,{numbered}\n")
+        if not numbered:
+            Image.fromarray(numbers > 0).save(tmp_path / "dark.png")
+        (score,) = evaluate_run(results.run, tmp_path / "m.csv", hd95=True).measures
+        assert (score.score.dice, score.hd95_um) == (1.0, 0.0)
+        assert (score.objects is not None) == (numbered == "yes")
+        if score.objects:
+            assert score.objects.predicted == score.objects.matched == len(dark)
+            assert score.objects.detection_f1 == 1.0
+            assert score.objects.object_dice == pytest.approx(1.0)
+
+
 def test_a_slide_taken_for_empty_has_missed_every_object_and_was_sure_of_it(
     make_slide: MakeSlide, tmp_path: Path
 ) -> None:

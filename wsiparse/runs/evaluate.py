@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from wsiparse.evaluation.objects import ObjectScore
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.table import write_scores
 from wsiparse.maps.labels import LabelImage
-from wsiparse.ontology import Target
 from wsiparse.runs.finished import FinishedSlide
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
@@ -66,8 +66,10 @@ def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool
     finished = FinishedSlide(run, describe_slide(run, row), references.names.ontology.targets)
     reference = references.read(finished.slide, finished.finest_mpp)
     groups = [evaluate_slide(row.id, part.prediction, reference) for part in finished.parts]
+    scored = {target.name for target in finished.targets if references.tells_objects(row.id, target)}
+    objects = {name: _score_objects(name, finished, reference) for name in scored}
     measures = [
-        measures
+        replace(measures, objects=objects.get(measures.score.target))
         for part, group in zip(finished.parts, groups, strict=True)
         for measures in _join_measures(group, finished, reference, part.image if hd95 else None)
     ]
@@ -86,18 +88,15 @@ def _refuse_nothing_left(refused: Mapping[str, str], slides: int) -> None:
 def _join_measures(
     measured: GroupEvaluation, finished: FinishedSlide, reference: Reference, image: LabelImage | None
 ) -> Iterator[Measures]:
-    """The measures of each target of a group; `image` where distances between borders are asked for."""
+    """The measures of each target of a group but its objects; `image` where distances between borders are asked for."""
     targets = {target.name: target for target in finished.targets}
     for n, score in enumerate(measured.scores):
         calibration = measured.calibrations[n] if measured.calibrations else None
         target = targets[score.target]
         distance = measure_slide_hd95(image, target.name, reference) if image and not target.instances else math.nan
-        objects = _score_objects(target, finished, reference)
-        yield Measures(score, calibration, objects, distance, measured.shapes[n])
+        yield Measures(score, calibration, None, distance, measured.shapes[n])
 
 
-def _score_objects(target: Target, finished: FinishedSlide, reference: Reference) -> ObjectScore | None:
-    if not target.instances:
-        return None
-    found = finished.objects.get(target.name, np.empty(0, object))
-    return score_instances(found, target.name, reference, finished.slide.grid)
+def _score_objects(target: str, finished: FinishedSlide, reference: Reference) -> ObjectScore | None:
+    found = finished.objects.get(target, np.empty(0, object))
+    return score_instances(found, target, reference, finished.slide.grid)

@@ -10,7 +10,7 @@ from wsiparse.annotations.mapping import load_mapping
 from wsiparse.errors import InputError
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.evaluation.references import JoinedReference, ReferenceFile, find_references, read_reference
-from wsiparse.ontology import Ontology
+from wsiparse.ontology import Ontology, Target
 from wsiparse.runs.manifest import ManifestRow, list_slides
 from wsiparse.runs.run import Run, State
 from wsiparse.slides.open import describe
@@ -43,6 +43,13 @@ class References:
     def read(self, slide: Slide, mpp: float) -> JoinedReference:
         """The reference of a slide that has one; `mpp` is the finest scale at which it will be drawn."""
         return read_reference(self.files[slide.id], slide, self.names, mpp)
+
+    def tells_objects(self, slide: str, target: Target) -> bool:
+        """Whether objects of a target are scored: those of instances, and of regions those that a mask numbers."""
+        numbered = (file for file in self.files[slide] if file.instances)
+        return target.instances or any(
+            self.names.resolve_file(file.target, file.path) == target.name for file in numbered
+        )
 
 
 def find_run_references(run: Run, source: ReferenceSource) -> References:
