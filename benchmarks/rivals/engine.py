@@ -68,6 +68,8 @@ def predict_alone(config: RunConfig, row: ManifestRow, output: Path) -> Marks:
 def main(part: str, slide: str, output: str, settings: str) -> None:
     """Do the part and print when it began and ended."""
     config, row = RunConfig(**json.loads(settings)), ManifestRow(id=SLIDE, slide=slide)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    Path(output, "run.json").touch()  # without it the engine takes the folder for a share that was lost
     do = parse_whole if part == "whole" else predict_alone
     do(config, row, Path(output)).print()
 

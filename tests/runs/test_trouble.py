@@ -176,6 +176,38 @@ def test_a_share_that_is_lost_and_comes_back(
     assert hash_results(out) == expected
 
 
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Path]:
+    """A folder mounted elsewhere, as a share is; what lies in it outlives the mount."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    (tmp_path / "server").mkdir()
+    if subprocess.run(["mount", "--bind", str(tmp_path / "server"), str(folder)], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+@pytest.mark.slow
+@root_only
+@pytest.mark.parametrize("cluster", [["--cluster", "serial"], ["--workers", "2"]], ids=["serial", "processes"])
+def test_a_share_that_is_unmounted_and_mounted_again(
+    cluster: list[str], slides: Path, share: Path, tmp_path: Path, expected: dict[str, str], start: Start
+) -> None:
+    out = share / "out"
+    command = [slides, "-o", out, *TONE]
+    process = start(*command, *cluster, "--model", "tests.tiny:build_slow")
+    wait_for(lambda: any(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")), seconds=90)
+    subprocess.run(["umount", "--lazy", str(share)], check=True)
+    complaints = process.communicate(timeout=150)[1]
+    assert process.returncode == 75
+    assert f"wsiparse: {out}: the run's folder is gone; bring the share back" in complaints
+    assert list(share.iterdir()) == []
+    subprocess.run(["mount", "--bind", str(tmp_path / "server"), str(share)], check=True)
+    assert run(*command) == 0
+    assert hash_results(out) == expected
+
+
 @root_only
 def test_an_output_that_may_only_be_read(slides: Path, small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = small_disk / "out"

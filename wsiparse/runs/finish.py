@@ -22,7 +22,7 @@ from wsiparse.ontology import Target
 from wsiparse.runs.clock import StageClock, Times, find_model_wait, sum_seconds
 from wsiparse.runs.judge import Judgement
 from wsiparse.runs.retry import retry_passing
-from wsiparse.runs.run import State
+from wsiparse.runs.run import State, refuse_lost
 from wsiparse.runs.squares import derive_square, gather_blocks, list_labels, list_squares, remove_pieces
 from wsiparse.runs.work import PassWork, SlideWork
 
@@ -53,6 +53,7 @@ def finish_slide(work: SlideWork, judgement: Judgement, times: Sequence[Times]) 
 
     What no other process has derived of the blocks is derived here. Doing it again gives the same files.
     """
+    refuse_lost(Path(work.folder).parent)
     remove_partials(Path(work.folder))
     derived = [derive_square(square) for square in list_squares(work, judgement)]
     clock = StageClock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -95,9 +96,11 @@ def refuse_lost(output: Path) -> None:
     What is written then would land in an empty folder of the same name, and be hidden when the share comes back.
     """
     if not (output / "run.json").exists():
-        raise ConnectionError(
+        lost = ConnectionError(
             f"{output}: the run's folder is gone; bring the share back, the same command continues where this one ended"
         )
+        lost.errno = errno.ESTALE  # it may come back: runs/retry.py waits for it
+        raise lost
 
 
 def fingerprint_run(parts: dict[str, Any]) -> str:

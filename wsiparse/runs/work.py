@@ -16,6 +16,7 @@ from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, choose_tile, group_passes
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.rules import Rules
+from wsiparse.runs.run import refuse_lost
 from wsiparse.runs.targets import Match
 from wsiparse.slides.open import describe, make_reader
 from wsiparse.slides.slide import Slide
@@ -161,6 +162,7 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
     for budget in budgets:
         refuse_unaffordable(budget, memory, free_disk(folder))
+    refuse_lost(Path(order.output))
     works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
     if works:
         create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
