@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.batches import Batch, cut_batches
+from wsiparse.annotations.parquet import open_parquet
 from wsiparse.annotations.pieces import Pieces
 from wsiparse.annotations.polygons import join_blocks, trace_block
 from wsiparse.geometry import Grid, Region
@@ -154,3 +157,10 @@ def annotate(
 def as_bytes(annotations: list[Annotation]) -> list[tuple[object, ...]]:
     """All that an annotation says, to the last bit."""
     return [(a.target, shapely.to_wkb(a.polygon), a.area_um2, a.probability, a.shape, a.runner_up) for a in annotations]
+
+
+def write_parquet(annotations: Iterable[Annotation], path: Path, slide: Slide) -> int:
+    with open_parquet(path, slide) as writer:
+        for batch in cut_batches(annotations):
+            writer.write(Batch.of(batch))
+    return writer.count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import ndimage
 from tests.annotations.discs import Mask, draw_discs, draw_noise
 from tests.annotations.masks import GLAND, NUCLEUS, TARGETS, as_bytes, cut_regions, make_slide
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.instances import InstanceTracing, ReadLabels, trace_instance_block, trace_instances
+from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
 from wsiparse.annotations.pieces import Pieces
 from wsiparse.annotations.polygons import LabelMap, join_blocks
 from wsiparse.annotations.splitting import Splitting, split_objects
@@ -24,6 +25,7 @@ from wsiparse.geometry import Region
 from wsiparse.ontology import Target
 
 Scores = NDArray[np.uint8]
+ReadLabels = Callable[[Region], tuple[LabelMap, Scores]]
 
 # A reach so short that the window of a block ends inside the drawn labels.
 SMALL = Splitting(reach_um=2, max_radius_um=1, smoothing_um=0.4, min_distance_um=1)
@@ -45,7 +47,11 @@ def trace(
     labels: LabelMap, scores: Scores, side: int, options: Splitting, targets: tuple[Target, ...] = TARGETS
 ) -> list[Pieces]:
     tracing = InstanceTracing.of_targets(targets, 0.5, options)
-    return list(trace_instances(read_from(labels, scores), cut_regions(labels, side), tracing))
+    return trace_regions(read_from(labels, scores), cut_regions(labels, side), tracing)
+
+
+def trace_regions(read: ReadLabels, regions: Iterable[Region], tracing: InstanceTracing) -> list[Pieces]:
+    return [trace_instance_block(*read(region.grow(tracing.halo)), region, tracing) for region in regions]
 
 
 def annotate(
@@ -163,7 +169,7 @@ def test_a_group_without_instances_is_read_without_halo() -> None:
     assert tracing.halo == 0
     mask = draw_discs((30, 60), [(15, 15), (15, 28)], 7)
     labels, scores = label_discs(mask, code=1)
-    (pieces,) = trace_instances(read_from(labels, scores), [Region(0, 0, 60, 30)], tracing)
+    (pieces,) = trace_regions(read_from(labels, scores), [Region(0, 0, 60, 30)], tracing)
     assert len(pieces) == 1
 
 

@@ -10,8 +10,8 @@ import pytest
 import shapely
 
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.mapping import load_mapping, map_classes
-from wsiparse.errors import InputError, ReferenceFileError
+from wsiparse.annotations.mapping import load_mapping
+from wsiparse.errors import InputError
 from wsiparse.ontology import Ontology, Target
 
 ONTOLOGY = Ontology(
@@ -45,23 +45,6 @@ def test_targets_are_found_by_name_prompt_or_synonym(tmp_path: Path, name: str) 
         "Fett": "",
         "": "tumor",
     }
-
-
-def test_classes_become_targets_and_those_of_none_are_left_out(tmp_path: Path) -> None:
-    meanings = load_mapping(save(tmp_path, TABLE), ONTOLOGY)
-    drawn = annotate("Krypte", "Fett", "T1", "", "Falte", "Region*", "Necrosis*")
-    mapped = map_classes(drawn, meanings, "s1.xml")
-    assert [entry.target for entry in mapped] == ["gland", "tumor", "tumor", "Ignore*", "Region*", "Necrosis*"]
-    assert mapped[0].polygon is drawn[0].polygon
-
-
-def test_every_unmapped_class_is_listed_with_its_count() -> None:
-    with pytest.raises(ReferenceFileError) as caught:
-        map_classes(annotate("b", "a", "", "b", "known"), {"known": "gland"}, "s1.xml")
-    assert str(caught.value) == (
-        "s1.xml: classes that the mapping lacks: '' (1), 'a' (1), 'b' (2); "
-        "give each a target, 'Ignore*', or '' for none"
-    )
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide
+from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide, write_parquet
 from wsiparse.annotations.annotation import Annotation, Shape
 from wsiparse.annotations.batches import Batch
-from wsiparse.annotations.parquet import open_parquet, read_parquet, stream_parquet, write_parquet
+from wsiparse.annotations.parquet import open_parquet, read_parquet, stream_parquet
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
@@ -46,8 +46,9 @@ def test_geopandas_reads_back_what_was_written(tmp_path: Path) -> None:
 def test_row_groups_and_metadata(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with open_parquet(path, SLIDE) as writer:
-        for x in range(9000):
-            writer.write(Batch.of([Annotation("gland" if x % 2 else "nucleus", shapely.box(x, 0, x + 1, 1), 1.0)]))
+        for first in range(0, 9000, 100):
+            boxes = [(x, shapely.box(x, 0, x + 1, 1)) for x in range(first, first + 100)]
+            writer.write(Batch.of([Annotation("gland" if x % 2 else "nucleus", box, 1.0) for x, box in boxes]))
     file = pq.ParquetFile(path)
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [8192, 808]
     geo = json.loads(file.schema_arrow.metadata[b"geo"])

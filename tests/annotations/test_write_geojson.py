@@ -13,11 +13,21 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.annotations.masks import DRAWERS, GLAND, NUCLEUS, TARGETS, annotate, draw_mask, draw_scores, make_slide
+from tests.annotations.masks import (
+    DRAWERS,
+    GLAND,
+    NUCLEUS,
+    TARGETS,
+    annotate,
+    draw_mask,
+    draw_scores,
+    make_slide,
+    write_parquet,
+)
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.geojson import open_geojson, read_geojson, write_geojson
-from wsiparse.annotations.parquet import read_parquet, write_parquet
+from wsiparse.annotations.parquet import read_parquet
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide

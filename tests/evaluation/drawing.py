@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
+from wsiparse.evaluation.distances import Mask, find_border, measure_hd95
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Ontology, Target
@@ -56,3 +57,10 @@ def centres_inside(polygon: Polygon | MultiPolygon, grid: Grid, slide: Slide) ->
     scale = grid.scale_to(slide.grid)
     y, x = np.mgrid[: grid.height, : grid.width]
     return np.asarray(shapely.contains_xy(polygon, (x + 0.5) * scale, (y + 0.5) * scale))
+
+
+def measure_mask_hd95(predicted: Mask, reference: Mask, mpp: float, percentile: float = 95.0) -> float:
+    """HD95 of two whole masks [height, width]; what touches the edge of the image ends there."""
+    region = Region(0, 0, predicted.shape[1], predicted.shape[0])
+    one, other = (find_border(np.pad(mask, 1), region) for mask in (predicted, reference))
+    return measure_hd95(one, other, mpp, percentile)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import Polygon, box
 
-from tests.evaluation.drawing import TARGETS, draw_slide
+from tests.evaluation.drawing import TARGETS, draw_slide, measure_mask_hd95
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.evaluation.borders import gather_border, measure_slide_hd95
-from wsiparse.evaluation.distances import find_border, measure_mask_hd95
+from wsiparse.evaluation.distances import find_border
 from wsiparse.evaluation.masks import MaskReference
 from wsiparse.evaluation.outlines import OutlineReference
 from wsiparse.geometry import Grid, Region

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import hausdorff_distance
 
-from wsiparse.evaluation.distances import find_border, join_borders, measure_hd95, measure_mask_hd95
+from tests.evaluation.drawing import measure_mask_hd95
+from wsiparse.evaluation.distances import find_border, join_borders, measure_hd95
 from wsiparse.geometry import Region
 
 Mask = NDArray[np.bool_]

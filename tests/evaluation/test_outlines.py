@@ -151,6 +151,16 @@ def test_outlines_of_a_cropping_viewer_are_moved_to_the_full_slide(tmp_path: Pat
     assert found.sum() == 100
 
 
+def test_outlines_outside_of_the_scanned_area_are_refused(tmp_path: Path) -> None:
+    slide = draw_slide(bounds=Region(200, 150, 100, 80))
+    path = write_features(tmp_path / "s1.geojson", [(box(x, x, x + 10, x + 10), "gland") for x in (10, 110, 130)])
+    with pytest.raises(
+        ReferenceFileError,
+        match=r"2 of 3 outlines lie beyond what was scanned, 100 × 80 pixels of the slide of 400 × 300 .* cropped",
+    ):
+        read_outlines(path, slide, NAMES)
+
+
 def test_far_corners_of_a_gigapixel_slide_are_drawn_alone() -> None:
     slide = draw_slide(120_000, 100_000, 0.25)
     grid = slide.grid.at_mpp(0.5)

@@ -18,10 +18,10 @@ from wsiparse.maps.labels import (
     list_labels,
     read_labels,
     write_labels,
-    written_labels,
 )
 from wsiparse.maps.metadata import list_levels
 from wsiparse.maps.pyramid import pool_mode
+from wsiparse.maps.shards import find_shards
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_labels_are_written_block_by_block_and_pooled_by_the_commonest_code(canv
     for block in list_blocks(canvas.tiling):
         write_labels(image, block, cut(expected, block.region))
     build_label_pyramid(image)
-    assert len(written_labels(image)) == canvas.tiling.block_rows * canvas.tiling.block_columns
+    assert len(find_shards(image.path / "0")) == canvas.tiling.block_rows * canvas.tiling.block_columns
     for level, grid in enumerate(list_levels(canvas.grid)):
         assert np.array_equal(read_labels(image, grid.region, level), expected)
         expected = pool_mode(expected)
@@ -62,7 +62,7 @@ def test_labels_are_taken_up_with_their_blocks_and_listed_once(canvas: Canvas) -
     block = next(list_blocks(canvas.tiling))
     write_labels(image, block, np.full((256, 256), 2, np.uint8))
     assert create_labels(canvas, "tissue") == image
-    assert written_labels(image) == {(0, 0)}
+    assert find_shards(image.path / "0") == {(0, 0)}
     assert read_labels(image, Region(250, 0, 8, 1)).tolist() == [[2] * 6 + [0] * 2]
     assert read_attributes(Path(canvas.path, "labels"))["ome"]["labels"] == ["tissue"]
 

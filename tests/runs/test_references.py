@@ -48,6 +48,12 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def noise(width: int, height: int) -> bytes:
+    file = BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (height, width), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
 BROKEN: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "truncated": ("geojson", lambda: outline(SQUARE)[:-40], "not JSON"),
     "empty": ("geojson", lambda: b"", "empty"),
@@ -65,6 +71,11 @@ BROKEN: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "no-xml": ("xml", lambda: b"<Annotations><Annotation>", "XML"),
     "binary": ("json", lambda: bytes(range(256)), "not JSON"),
+    "deep": ("geojson", lambda: b"[" * 100_000, "not JSON"),
+    "infinite": ("geojson", lambda: outline([[[10, 10], [1e999, 10], [10, 200], [10, 10]]]), "infinity"),
+    "no-tiff": ("tif", lambda: b"II*\0" + bytes(40), "tif"),
+    "cut-png": ("png", lambda: noise(301, 203)[:9000], "expected a PNG"),
+    "blank-xml": ("xml", lambda: b" " * (64 << 20), "XML"),
 }
 
 
@@ -84,7 +95,7 @@ def test_broken_references_are_named_and_the_cohort_goes_on(
     folder = tmp_path / "ref"
     folder.mkdir()
     for name, (suffix, make, _) in BROKEN.items():
-        (folder / f"{name}{'__dark' if suffix == 'png' else ''}.{suffix}").write_bytes(make())
+        (folder / f"{name}{'__dark' if suffix in ('png', 'tif') else ''}.{suffix}").write_bytes(make())
     (folder / "good.geojson").write_bytes(outline(SQUARE))
     (folder / "bow.geojson").write_bytes(outline(BOW))
     capsys.readouterr()
@@ -113,25 +124,32 @@ def test_a_cohort_without_any_usable_reference_is_refused(
 
 READ = """
 import resource, sys
-from wsiparse.annotations.documents import read_documents
+from wsiparse.annotations.labels import read_annotations
 from wsiparse.errors import ReferenceFileError
+from wsiparse.geometry import Grid
+from wsiparse.slides.slide import Slide
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    list(read_documents(sys.argv[1]))
+    read_annotations(sys.argv[1], Slide("s", "s.svs", (Grid(100, 100, 0.5),), "manifest"))
 except ReferenceFileError as error:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
 """
 
 
-def test_a_gigabyte_of_blanks_takes_no_memory(tmp_path: Path) -> None:
-    path = tmp_path / "blanks.geojson.gz"
-    with gzip.open(path, "wb", 1) as file:
+@pytest.mark.parametrize(
+    ("name", "start", "found"), [("b.geojson.gz", b"", "empty"), ("b.xml", b"<Annotations>", "XML")]
+)
+def test_a_gigabyte_of_blanks_takes_no_memory(tmp_path: Path, name: str, start: bytes, found: str) -> None:
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) if name.endswith("gz") else path.open("wb") as file:
+        file.write(start)
         for _ in range(64):
             file.write(b" " * (16 << 20))
     done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
+    path.unlink()
     grown, message = done.stdout.split(" ", 1)
     assert int(grown) * (resource.getpagesize() // 4096) < 200_000  # kilobytes
-    assert "empty" in message
+    assert found in message
 
 
 def test_readers_are_held_against_each_other_and_the_model(

@@ -96,7 +96,8 @@ def state(job: str) -> str:
 def let_go_now(job: str) -> None:
     """SLURM holds a job that was queued up again for two minutes; the test does not wait for them."""
     wait_for(lambda: state(job) == "PENDING")
-    ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    begin = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+    wait_for(lambda: subprocess.run(begin, capture_output=True).returncode == 0 or state(job) == "RUNNING")
 
 
 def is_complete(out: Path) -> bool:
@@ -154,8 +155,7 @@ def test_a_crash_of_the_run_queues_it_up_again(
 ) -> None:
     job, out = submit("nodes"), tmp_path / "out"
     wait_for(lambda: blocks(out) > 5)
-    for process in ask("pgrep", "--full", f"wsiparse run .*{out}").split():
-        ask("kill", "-KILL", process)
+    ask("pkill", "--signal=KILL", "--full", f"wsiparse run .*{out}")
     let_go_now(job)
     wait_for(lambda: is_gone(job))
     assert (out / f"submit/crashes-{job}").read_text() == "exit code 137\n"

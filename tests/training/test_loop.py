@@ -223,7 +223,12 @@ def test_a_target_the_ontology_lacks_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "targets", "licence"),
-    [("open-1-start", 8, "CC BY 4.0"), ("open-1", 8, "CC BY 4.0"), ("glas", 1, "no commercial use")],
+    [
+        ("open-1-start", 8, "CC BY 4.0"),
+        ("open-1", 8, "CC BY 4.0"),
+        ("open-1-gpu", 8, "CC BY 4.0"),
+        ("glas", 1, "no commercial use"),
+    ],
 )
 def test_the_shipped_configs_are_whole(monkeypatch: pytest.MonkeyPatch, name: str, targets: int, licence: str) -> None:
     monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))

@@ -8,7 +8,7 @@ object of its own. Nothing depends on where the borders of blocks lie.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +26,6 @@ from wsiparse.ontology import Target
 
 Scores = NDArray[np.uint8]
 """Probabilities of a group's targets in 0..255 [targets, height, width]."""
-ReadLabels = Callable[[Region], tuple[LabelMap, Scores]]
-"""Label map and scores of a region of the canvas; 0 beyond the canvas."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,6 @@ class InstanceTracing:
     def halo(self) -> int:
         """Canvas pixels around a block that must be read with it; 0 where the group has no instance target."""
         return self.splitting.find_halo(self.mpp) if self.codes else 0
-
-
-def trace_instances(read: ReadLabels, regions: Iterable[Region], tracing: InstanceTracing) -> Iterator[Pieces]:
-    """Pieces of each block's region, in canvas pixels, for `join_blocks`; regions are disjoint and hold all labels."""
-    for region in regions:
-        labels, scores = read(region.grow(tracing.halo))
-        yield trace_instance_block(labels, scores, region, tracing)
 
 
 def trace_instance_block(labels: LabelMap, scores: Scores, region: Region, tracing: InstanceTracing) -> Pieces:

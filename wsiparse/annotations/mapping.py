@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.classes import is_ignored, is_roi
-from wsiparse.errors import InputError, ReferenceFileError, TargetError
+from wsiparse.errors import InputError, TargetError
 from wsiparse.ontology import Ontology
 
 WITHIN = "within:"
@@ -62,24 +58,3 @@ def _resolve(text: str, name: str, ontology: Ontology, path: str | Path) -> str:
         raise InputError(
             f"mapping {path}: class {name!r}: {error}; correct it, or '' for none of the targets"
         ) from error
-
-
-def map_classes(annotations: Iterable[Annotation], meanings: Mapping[str, str], source: str | Path) -> list[Annotation]:
-    """The annotations under the names that `load_mapping` gave, those of no target left out.
-
-    A class that is not in the mapping is refused, all such listed with their counts in a ReferenceFileError that names
-    `source`; only QuPath's own `Region*` and `Ignore*` classes need no entry.
-    """
-    drawn = list(annotations)
-    unknown = Counter(entry.target for entry in drawn if entry.target not in meanings and not _is_qupath(entry.target))
-    if unknown:
-        counts = ", ".join(f"{name!r} ({count})" for name, count in sorted(unknown.items()))
-        raise ReferenceFileError(
-            f"{source}: classes that the mapping lacks: {counts}; give each a target, 'Ignore*', or '' for none"
-        )
-    named = [(entry, meanings.get(entry.target, entry.target)) for entry in drawn]
-    return [replace(entry, target=meaning) for entry, meaning in named if meaning]
-
-
-def _is_qupath(name: str) -> bool:
-    return bool(name) and (is_roi(name) or is_ignored(name))

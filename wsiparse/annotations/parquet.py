@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import shapely
 
 from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
-from wsiparse.annotations.batches import Batch, BatchWriter, cut_batches, write_batches
+from wsiparse.annotations.batches import Batch, BatchWriter, write_batches
 from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
@@ -106,14 +106,6 @@ class _RowGroups:
 
 def _describe_geometry() -> dict[str, object]:
     return {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "crs": None, "edges": "planar"}
-
-
-def write_parquet(annotations: Iterable[Annotation], path: str | Path, slide: Slide) -> int:
-    """Write annotations as `open_parquet` says, and return how many."""
-    with open_parquet(path, slide) as writer:
-        for batch in cut_batches(annotations):
-            writer.write(Batch.of(batch))
-    return writer.count
 
 
 def read_parquet(path: str | Path) -> geopandas.GeoDataFrame:

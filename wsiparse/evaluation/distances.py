@@ -52,10 +52,3 @@ def measure_hd95(predicted: Points, reference: Points, mpp: float, percentile: f
 def _find_distances(points: Points, others: Points) -> NDArray[np.float64]:
     distances, _ = KDTree(others).query(points)
     return np.asarray(distances)
-
-
-def measure_mask_hd95(predicted: Mask, reference: Mask, mpp: float, percentile: float = 95.0) -> float:
-    """The same of two whole masks [height, width]; what touches the edge of the image ends there."""
-    region = Region(0, 0, predicted.shape[1], predicted.shape[0])
-    one, other = (find_border(np.pad(mask, 1), region) for mask in (predicted, reference))
-    return measure_hd95(one, other, mpp, percentile)

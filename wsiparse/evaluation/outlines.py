@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from wsiparse.annotations.annotation import Annotation
-from wsiparse.annotations.asap import read_asap
-from wsiparse.annotations.geojson import read_geojson
-from wsiparse.annotations.imagescope import read_imagescope
+from wsiparse.annotations.labels import read_annotations
 from wsiparse.annotations.mapping import WITHIN
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.errors import ReferenceFileError
@@ -24,8 +22,6 @@ from wsiparse.slides.slide import Slide
 Mask = NDArray[np.bool_]
 """Pixels of a region [h, w]."""
 
-_HEAD = 4096
-"""Bytes within which the root of an XML file stands."""
 _STEPS = 4096
 """Outlines are drawn from corners rounded to this fraction of a pixel."""
 
@@ -95,12 +91,12 @@ class _Layer:
 
 
 def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "") -> OutlineReference:
-    """Read the outlines of a slide: GeoJSON, or the XML of ImageScope or ASAP.
+    """Read the outlines of a slide: GeoJSON, or the XML of ImageScope or ASAP, told apart by what they hold.
 
     What has no class is the target `named`, in XML the only evaluated target where none is named. Raises
     ReferenceFileError where a class is unknown, most outlines lie beyond the slide or the file cannot be read.
     """
-    annotations = _read_annotations(path, slide)
+    annotations = read_annotations(path, slide).annotations
     _refuse_elsewhere(annotations, slide, path)
     made_for = names.resolve_file(named, path) if named or _lacks_class(path, annotations, names) else ""
     names = names.name_unclassified(made_for) if made_for else names
@@ -109,29 +105,17 @@ def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "")
     return OutlineReference(drawn, slide.grid, made_for if named else "")
 
 
-def _read_annotations(path: Path, slide: Slide) -> tuple[Annotation, ...]:
-    if path.suffix.lower() != ".xml":
-        return read_geojson(path, slide).annotations
-    read = read_asap if _is_asap(path) else read_imagescope
-    return read(path, slide).annotations
-
-
 def _refuse_elsewhere(annotations: Sequence[Annotation], slide: Slide, path: Path) -> None:
-    whole = shapely.box(0, 0, slide.grid.width, slide.grid.height)
+    scanned = slide.bounds or slide.grid.region
+    whole = shapely.box(scanned.x, scanned.y, scanned.right, scanned.bottom)
     beyond = sum(not annotation.polygon.intersects(whole) for annotation in annotations)
     if beyond * 2 > len(annotations):
+        where = f"the slide of {slide.grid.width} × {slide.grid.height} pixels"
+        area = f"what was scanned, {scanned.width} × {scanned.height} pixels of {where}" if slide.bounds else where
         raise ReferenceFileError(
-            f"{path}: {beyond} of {len(annotations)} outlines lie beyond the slide of {slide.grid.width} × "
-            f"{slide.grid.height} pixels; expected its level-0 pixels; see which slide they belong to"
+            f"{path}: {beyond} of {len(annotations)} outlines lie beyond {area}; expected level-0 pixels as QuPath "
+            "counts them; see which slide they belong to, and whether they were drawn with its bounds cropped"
         )
-
-
-def _is_asap(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return b"<ASAP_Annotations" in file.read(_HEAD)
-    except OSError as error:
-        raise ReferenceFileError(f"{path}: {error.strerror}; expected XML of ImageScope or ASAP") from error
 
 
 def _lacks_class(path: Path, annotations: Iterable[Annotation], names: TargetNames) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -94,15 +95,15 @@ def check_size(path: Path, raster: Raster, grid: Grid) -> None:
 
 
 def _open_tiff(path: Path, slide: Slide, mpp: float) -> Raster:
-    file = tifffile.TiffFile(path)
-    levels = file.series[0].levels
-    level = choose_level([(level.sizes["width"], level) for level in levels], slide, mpp)
-    if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui":
-        with file:
+    with ExitStack() as stack:
+        file = stack.enter_context(tifffile.TiffFile(path))
+        levels = file.series[0].levels
+        level = choose_level([(level.sizes["width"], level) for level in levels], slide, mpp)
+        if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui":
             return _drop_channels(path, np.asarray(level.asarray()))
-    raster = zarr.open_array(level.aszarr(), mode="r")
-    weakref.finalize(raster, file.close)
-    return raster
+        raster = zarr.open_array(level.aszarr(), mode="r")
+        weakref.finalize(raster, stack.pop_all().close)  # the file stays open as long as it is read from
+        return raster
 
 
 def _read_picture(path: Path) -> Values:

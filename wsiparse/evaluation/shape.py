@@ -14,9 +14,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy import stats
-from shapely import MultiPolygon, Polygon
+from shapely import Polygon
 
-from wsiparse.annotations.measures import measure_shapes
 from wsiparse.geometry import Grid
 
 _FEWEST = 3
@@ -82,14 +81,6 @@ class Trend:
     """Of a slope of 0."""
     points: int
     """Targets or objects that the line was drawn through."""
-
-
-def measure_polygon(polygon: Polygon | MultiPolygon) -> Regularity:
-    """Regularity of a valid outline, holes taken out."""
-    if polygon.area == 0:
-        return Regularity(math.nan, math.nan, math.nan)
-    one = measure_shapes(np.array([polygon], object), _ANY_GRID)
-    return Regularity(float(one.box_ratio[0]), float(one.convex_ratio[0]), float(one.inertia_ratio[0]))
 
 
 def find_extent(mask: NDArray[np.bool_], x: int = 0, y: int = 0) -> Extent:

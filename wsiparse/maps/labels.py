@@ -18,7 +18,7 @@ from wsiparse.maps.canvas import Canvas, read_attributes, read_region, write_gro
 from wsiparse.maps.metadata import VERSION, describe_labels, list_levels
 from wsiparse.maps.pyramid import build_levels, pool_mode
 from wsiparse.maps.recognition import Labels, label_type
-from wsiparse.maps.shards import create_array, find_shards, read_pixels, write_shard
+from wsiparse.maps.shards import create_array, read_pixels, write_shard
 from wsiparse.ontology import Target, list_groups
 from wsiparse.tiles.plan import Block
 
@@ -85,11 +85,6 @@ def read_scores(image: LabelImage, region: Region) -> NDArray[np.uint8]:
     """Probabilities uint8 [targets of the group, h, w] that a region's labels come from."""
     scores: NDArray[np.uint8] = read_region(image.canvas, region)[image.channels]
     return scores
-
-
-def written_labels(image: LabelImage) -> set[tuple[int, int]]:
-    """Row and column of the blocks that are done."""
-    return find_shards(image.path / "0")
 
 
 def build_label_pyramid(image: LabelImage) -> None:
