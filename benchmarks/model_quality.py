@@ -140,15 +140,19 @@ def measure_model(model: Model, steady: Model, data: Path) -> dict[str, Table]:
     ontology = Ontology(model.targets)
     gland, nuclei = ontology.find("glandular structure"), ontology.find("nuclei")
     grades = [target for target in model.targets if target.group == "gland grade"]
-    kept = [e for e in read_examples(ROOT / "configs/train/open-1-split.csv", data) if e.part == "test"]
-    ebhi = [example for example in kept if gland.name in example.present]
+    examples = read_examples(ROOT / "configs/train/open-1-split.csv", data)
+    ebhi, dsb = ([e for e in examples if e.part == "test" and t.name in e.present] for t in (gland, nuclei))
+    taught = [[e for e in examples if e.part == "train" and t.name in e.present] for t in (gland, nuclei)]
     glas = sorted((data / "glas/images").glob("testA*.webp"))
     monuseg = {part: sorted((data / "monuseg" / part).glob("*.webp")) for part in ("train", "test")}
-    dsb = [example for example in kept if nuclei.name in example.present]
     return {
         "kept apart": {
             "EBHI-Seg, glandular structure": measure_examples(model, gland, ebhi),
             "DSB2018 colour, nuclei": measure_examples(model, nuclei, dsb),
+        },
+        "learned from": {
+            "every fourth of EBHI-Seg, glandular structure": measure_examples(model, gland, taught[0][::4]),
+            "DSB2018 colour, nuclei": measure_examples(model, nuclei, taught[1]),
         },
         "mean of eight views": {
             "EBHI-Seg, glandular structure": measure_examples(steady, gland, ebhi),
