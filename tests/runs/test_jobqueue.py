@@ -52,11 +52,9 @@ def end_job(pid: Path) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_workers_are_jobs_and_one_that_ends_is_replaced(system: str, jobs: Path, tmp_path: Path) -> None:
-    slides, out = tmp_path / "slides", tmp_path / "out"
-    slides.mkdir()
-    for n in range(2):
-        write_slide(slides / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
-    command = ["run", str(slides), "-o", str(out), *SETTINGS]
+    slide, out = tmp_path / "s.svs", tmp_path / "out"
+    write_slide(slide, SIZE, 0.5, draw_array(draw_tissue(*SIZE)))
+    command = ["run", str(slide), "-o", str(out), *SETTINGS]
     cluster = ["--cluster", system, "--workers", "1", "--model", "tests.tiny:build_slow"]
     prefix = f"DASK_JOBQUEUE__{system.upper()}__"
     site = {f"{prefix}MEMORY": "2GB", f"{prefix}QUEUE": "night", "JOBS": str(jobs)}

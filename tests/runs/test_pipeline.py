@@ -129,7 +129,7 @@ def kill_after_blocks(command: list[str], output: Path, blocks: int) -> None:
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(make_slide: MakeSlide, tmp_path: Path) -> None:
-    command = [*COMMAND, "--cluster", "local", str(make_slide(701, 503)), "-o", str(tmp_path / "out")]
+    command = [*COMMAND, "--cluster", "local", str(make_slide(1201, 903)), "-o", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.rglob("c/0/*/*")))
     process.send_signal(signal.SIGINT)
