@@ -1,9 +1,10 @@
 """How well the shipped model does as a user meets it: `wsiparse run`, then `wsiparse evaluate`, set by set.
 
-    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.run_quality [WEIGHTS.safetensors]
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.run_quality [MODEL or WEIGHTS.safetensors]
 
-Prints a table and writes benchmarks/results/run_quality.json. The sets are those of benchmarks/model_quality.py, of
-which only the images kept apart are asked for; sets whose scale nobody states are given the model's working mpp.
+Prints a table and writes benchmarks/results/run_quality.json, or run_quality_NAME.json of another model that ships.
+The sets are those of benchmarks/model_quality.py, of which only the images kept apart are asked for; those whose scale
+nobody states are given the mpp at which wsiparse-open-1 learned from them.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ import wsiparse
 from benchmarks.model_quality import GLAS_MPP, MONUSEG_MPP, ROOT, Table, print_tables, summarize
 from wsiparse.evaluation.measures import Evaluation
 from wsiparse.evaluation.table import name_objects
-from wsiparse.models.load import ModelSpec, load_model
+from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, list_models, load_model
 from wsiparse.runs.evaluate import evaluate_run
 from wsiparse.training.dataset import read_examples
 
 SPLIT = ROOT / "configs/train/open-1-split.csv"
 GLAND, NUCLEI = "glandular structure", "nuclei"
+EBHI_MPP, DSB_MPP = 1.5, 0.5
 TABLES = {
     "through run and evaluate": ("images", "mean", "mean low", "mean high", "median", "PQ", "PQ pooled"),
     "added pixels": ("Dice", "low", "high", "iou", "precision", "recall", "ece", "hd95_um"),
@@ -39,8 +41,8 @@ TABLES = {
 Rows = list[dict[str, str | float]]
 
 
-def list_glands(data: Path, mpp: float, folder: Path) -> dict[str, Rows]:
-    """The sets that outline glands; `mpp` is that of images of unknown scale, `folder` takes masks that are made.
+def list_glands(data: Path, folder: Path) -> dict[str, Rows]:
+    """The sets that outline glands; `folder` takes masks that are made.
 
     Each connected part of a GlaS mask is a gland, much as the contest numbers them; those of EBHI-Seg touch too often.
     """
@@ -48,7 +50,7 @@ def list_glands(data: Path, mpp: float, folder: Path) -> dict[str, Rows]:
     images = (data / "glas/images").glob("testA*.webp")
     glas = [(path, number_parts(data / f"glas/masks/{path.stem}.png", folder)) for path in images]
     return {
-        "EBHI-Seg, kept apart": write_rows([(e.image, e.mask) for e in kept], mpp, GLAND, ""),
+        "EBHI-Seg, kept apart": write_rows([(e.image, e.mask) for e in kept], EBHI_MPP, GLAND, ""),
         "GlaS testA": write_rows(glas, GLAS_MPP, GLAND, "yes"),
     }
 
@@ -61,12 +63,12 @@ def number_parts(mask: Path, folder: Path) -> Path:
     return path
 
 
-def list_nuclei(data: Path, mpp: float, _: Path) -> dict[str, Rows]:
-    """The sets that outline nuclei; `mpp` is that of images of unknown scale."""
+def list_nuclei(data: Path, _: Path) -> dict[str, Rows]:
+    """The sets that outline nuclei."""
     kept = [e for e in read_examples(SPLIT, data) if e.part == "test" and NUCLEI in e.present]
     monuseg = [(path, path.with_suffix(".xml")) for path in (data / "monuseg/test").glob("*.webp")]
     return {
-        "DSB2018 colour, kept apart": write_rows([(e.image, e.mask) for e in kept], mpp, NUCLEI, "yes"),
+        "DSB2018 colour, kept apart": write_rows([(e.image, e.mask) for e in kept], DSB_MPP, NUCLEI, "yes"),
         "MoNuSeg test": write_rows(monuseg, MONUSEG_MPP, NUCLEI, ""),
     }
 
@@ -122,11 +124,11 @@ def describe_set(evaluation: Evaluation) -> dict[str, float]:
 
 def measure_sets(weights: str, data: Path) -> Table:
     """A row for every set whose target the model knows."""
-    mpps = {target.name: target.mpp for target in load_model(ModelSpec(weights, device="cpu")).targets}
+    known = {target.name for target in load_model(ModelSpec(weights, device="cpu")).targets}
     table: Table = {}
     with tempfile.TemporaryDirectory() as masks:
         for target, list_sets in ((GLAND, list_glands), (NUCLEI, list_nuclei)):
-            for name, rows in list_sets(data, mpps[target], Path(masks)).items() if target in mpps else ():
+            for name, rows in list_sets(data, Path(masks)).items() if target in known else ():
                 with tempfile.TemporaryDirectory() as folder:
                     table[name] = describe_set(run_set(rows, target, weights, Path(folder)))
     return table
@@ -142,9 +144,10 @@ def main() -> None:
     weights = sys.argv[1] if len(sys.argv) > 1 else ModelSpec().name_or_path
     table = measure_sets(weights, Path(os.environ["WSIPARSE_SHARED_DATA"]))
     print_tables({title: choose_columns(table, names) for title, names in TABLES.items()})
-    if len(sys.argv) == 1:
+    if weights in list_models():
         digest = load_model(ModelSpec(weights, device="cpu")).digest
-        path = ROOT / "benchmarks/results/run_quality.json"
+        of_model = "" if weights == DEFAULT_MODEL else f"_{weights.replace('-', '_')}"
+        path = ROOT / f"benchmarks/results/run_quality{of_model}.json"
         rows = {name: {k: v for k, v in row.items() if np.isfinite(v)} for name, row in table.items()}
         path.write_text(json.dumps({"model": weights, "digest": digest, "table": rows}, indent=1) + "\n")
 

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wsiparse.errors import ModelError
 from wsiparse.models.execution import ModelOptions
-from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, choose_device, list_models, load_model
+from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, choose_device, find_licence, list_models, load_model
 from wsiparse.models.model import Model
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def make_model(spec: ModelSpec) -> Model:
@@ -19,6 +22,15 @@ def make_model(spec: ModelSpec) -> Model:
 def test_the_default_model_is_shipped() -> None:
     assert DEFAULT_MODEL in list_models()
     assert load_model(ModelSpec(device="cpu")).name == DEFAULT_MODEL
+
+
+def test_the_research_model_is_licensed_for_research_and_finds_cells_as_the_card_says() -> None:
+    model = load_model(ModelSpec("wsiparse-research-1", "cpu"))
+    assert "CC BY-NC-SA 4.0" in find_licence(model)
+    assert "CC BY-NC-SA" not in find_licence(load_model(ModelSpec(device="cpu")))
+    card = (DOCS / "models/wsiparse-research-1.md").read_text(encoding="utf-8")
+    assert model.digest[:12] in card
+    assert all(f"`{target.name}`" in card for target in model.targets if target.group == "cell")
 
 
 def test_a_process_loads_once_however_many_threads_ask() -> None:
