@@ -46,6 +46,7 @@ full: $(READY)
 model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-start.toml
 	$(BIN)/wsiparse train configs/train/open-1.toml
+	$(BIN)/wsiparse train configs/train/open-1-finish.toml
 
 clean:
 	rm -rf $(VENV) demo

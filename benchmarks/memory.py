@@ -7,7 +7,7 @@ Slides are full of real tissue, the model is two convolutions; memory is counted
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -29,9 +29,11 @@ def measure_run(slide: Path, output: Path) -> Row:
 
 def main() -> None:
     """Measure each size once and print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sides", type=int, nargs="*", default=SIDES, metavar="SIDE")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for side in [int(text) for text in sys.argv[1:]] or SIDES:
+        for side in parser.parse_args().sides:
             rows.append({"side": side, **measure_run(find_slide(side), Path(folder, str(side)))})
     print_table("memory of a whole run", rows)
     write_result("memory", rows)

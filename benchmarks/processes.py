@@ -20,7 +20,7 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 INTERVAL = 0.1
-MEMORY_SHARE = 0.85
+MEMORY_SHARE = 0.9
 """A command that takes more than this share of the memory that was free before it is stopped."""
 
 

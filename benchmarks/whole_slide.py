@@ -6,7 +6,7 @@ Slides are real tissue as a tiled JPEG pyramid: one full of it, parsed whole, an
 contender finds the tissue its own way. Each contender runs in a process of its own, in turns: `seconds` are those of
 its work, after its imports; processor seconds and memory those of the whole process with its children. "probabilities"
 is where all maps at full size are on disk, which is all that the others write; "everything" adds the pyramid, the label
-map, the polygons and the summary. A ratio is the median of those of the turns. A contender that takes more than 85 % of
+map, the polygons and the summary. A ratio is the median of those of the turns. A contender that takes more than 90 % of
 the free memory is stopped, and its row says where.
 """
 
