@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import harmonic_mean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Matched:
     def score_places(self) -> dict[str, float]:
         """Precision, recall and F1 of detection."""
         precision, recall = (len(self.pairs) / max(len(side), 1) for side in (self.found, self.true))
-        return {"precision": precision, "recall": recall, "F1": find_f1(precision, recall)}
+        return {"precision": precision, "recall": recall, "F1": harmonic_mean([precision, recall])}
 
     def score_class(self, name: str) -> dict[str, float]:
         """F1 of one class among the nuclei that were found, and of its place and name at once."""
@@ -61,11 +62,6 @@ class Matched:
             "class F1": 2 * right / max(int(true.sum()) + int(found.sum()), 1),
             "both F1": 2 * right / max(asked + given, 1),
         }
-
-
-def find_f1(precision: float, recall: float) -> float:
-    """Their harmonic mean."""
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def join(parts: Sequence[Matched]) -> Matched:

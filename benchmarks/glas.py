@@ -18,34 +18,16 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.model_quality import (
-    GLAS_MPP,
-    Find,
-    Mask,
-    find_by_views,
-    find_target,
-    read_glas,
-    score_masks,
-    summarize,
-)
+from benchmarks.model_quality import GLAS_MPP, Mask, find_rescaled, read_glas, score_masks, summarize
 from benchmarks.report import print_table
 from wsiparse.evaluation.objects import ObjectScore, score_objects
 from wsiparse.evaluation.overlaps import count_overlaps
+from wsiparse.models.execution import ModelOptions
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.models.model import Model
 from wsiparse.ontology import Ontology, Target
 
 PROMPT = "glandular structure in colon pathology"
-
-
-def find_glands(model: Model, target: Target, path: Path, find: Find) -> Mask:
-    """The glands of an image [H, W], outlined at its own scale."""
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    size = (round(image.width * GLAS_MPP / target.mpp), round(image.height * GLAS_MPP / target.mpp))
-    found = find(model, np.asarray(image.resize(size, Image.Resampling.LANCZOS)), [target])[0]
-    resized = Image.fromarray(found.astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR)
-    return np.asarray(resized) >= target.threshold
 
 
 def score_parts(predicted: Mask, reference: Mask, target: Target) -> ObjectScore:
@@ -56,10 +38,16 @@ def score_parts(predicted: Mask, reference: Mask, target: Target) -> ObjectScore
     return score_objects(count_overlaps([(ids, ndimage.label(reference)[0])], GLAS_MPP**2))
 
 
-def measure_views(model: Model, paths: Sequence[Path], find: Find) -> dict[str, float]:
+def find_glands(model: Model, target: Target, path: Path) -> Mask:
+    """The glands of an image [H, W], outlined at its own scale."""
+    with Image.open(path) as opened:
+        return find_rescaled(model, np.asarray(opened.convert("RGB")), target, GLAS_MPP / target.mpp)
+
+
+def measure_glands(model: Model, paths: Sequence[Path]) -> dict[str, float]:
     """Pixels' Dice over images, and of the objects of all images together F1 and object Dice."""
     target = Ontology(model.targets).find(PROMPT)
-    masks = [(find_glands(model, target, path, find), read_glas(path)) for path in paths]
+    masks = [(find_glands(model, target, path), read_glas(path)) for path in paths]
     objects = sum((score_parts(*pair, target) for pair in masks), ObjectScore())
     dices = summarize(score_masks(*pair) for pair in masks)
     return {**dices, "object Dice": objects.object_dice, "object F1": objects.detection_f1}
@@ -68,11 +56,10 @@ def measure_views(model: Model, paths: Sequence[Path], find: Find) -> dict[str, 
 def main() -> None:
     """Measure the weights named on the command line."""
     name, part = sys.argv[1], (sys.argv[2:] or ["testA"])[0]
-    model = load_model(ModelSpec(name, device="cpu"))
     paths = sorted((Path(os.environ["WSIPARSE_SHARED_DATA"]) / "glas/images").glob(f"{part}_*.webp"))
-    views = {"one": find_target, "eight": find_by_views}
-    rows = [{"views": name, **measure_views(model, paths, find)} for name, find in views.items()]
-    print_table(f"GlaS {part}, {model.name} {model.digest[:12]}", rows)
+    models = {views: load_model(ModelSpec(name, "cpu", options=ModelOptions(views=views))) for views in (1, 8)}
+    rows = [{"views": views, **measure_glands(model, paths)} for views, model in models.items()]
+    print_table(f"GlaS {part}, {models[1].name} {models[1].digest[:12]}", rows)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ STRIDE = 32
 GLAND_WORDINGS = ("glandular structure", "gland", "colonic glands", "the glands of the large bowel", "bone", "neurons")
 Mask = NDArray[np.bool_]
 Table = dict[str, dict[str, float]]
-Find = Callable[[Model, NDArray[np.uint8], list[Target]], NDArray[np.float64]]
 
 
 def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) -> NDArray[np.float64]:
@@ -47,15 +46,6 @@ def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) 
     padded = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="reflect")
     found = model.predict(padded[None], targets)[0, :, :height, :width]
     return np.asarray(found / 255, np.float64)
-
-
-def find_by_views(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) -> NDArray[np.float64]:
-    """Probabilities [K, H, W], the mean over the image turned and mirrored in all eight ways."""
-    views = [(turns, mirror) for turns in range(4) for mirror in (1, -1)]
-    found = (find_target(model, np.rot90(pixels, turns)[:, ::mirror], targets) for turns, mirror in views)
-    pairs = zip(found, views, strict=True)
-    mean = np.mean([np.rot90(one[..., ::mirror], -turns, (1, 2)) for one, (turns, mirror) in pairs], 0)
-    return np.asarray(mean, np.float64)
 
 
 def find_rescaled(model: Model, pixels: NDArray[np.uint8], target: Target, scale: float) -> Mask:

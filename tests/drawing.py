@@ -64,6 +64,14 @@ def average_squares(pixels: Pixels, side: int) -> Pixels:
     return means
 
 
+def write_slides(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Slides s0.svs, s1.svs … of drawn tissue, each another, in a folder that is made where there is none."""
+    folder.mkdir(exist_ok=True)
+    for n in range(count):
+        write_slide(folder / f"s{n}.svs", size, 0.5, draw_array(draw_tissue(*size, seed=n)))
+    return folder
+
+
 def write_slide(
     path: Path,
     size: tuple[int, int],

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.runs.shards import SHARDS
 from wsiparse.errors import RunError
 from wsiparse.runs import address_lock
 from wsiparse.runs.address import Address, open_address
@@ -74,17 +75,7 @@ def test_a_lock_is_written_anew_while_it_is_held(address: Address) -> None:
             time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "allowed"),
-    [
-        (None, None, False),
-        ((0, 2), (1, 2), True),
-        ((0, 2), (0, 2), False),
-        ((0, 2), (1, 3), False),
-        (None, (0, 2), False),
-        ((0, 2), None, False),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "allowed"), SHARDS)
 def test_which_runs_exclude_each_other(
     address: Address, first: tuple[int, int] | None, second: tuple[int, int] | None, allowed: bool
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drawing import draw_array, draw_tissue, write_slide
+from tests.drawing import write_slides
 from tests.outputs import hash_results
 from tests.runs.faults import Fault, Part, Place, Stage
 
@@ -79,10 +79,7 @@ def draw_faults(count: int) -> Iterator[Fault]:
 
 @pytest.fixture(scope="module")
 def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("slides")
-    for n in range(2):
-        write_slide(folder / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
-    return folder
+    return write_slides(tmp_path_factory.mktemp("slides"), 2, SIZE)
 
 
 @pytest.fixture(scope="module")

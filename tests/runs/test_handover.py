@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.drawing import draw_array, draw_tissue, write_slide
+from tests.drawing import write_slides
 from tests.outputs import hash_results
 from tests.s3 import read_bucket, serve_bucket
 from tests.waiting import wait_for
@@ -44,11 +44,7 @@ def bucket(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def slides(tmp_path: Path) -> Path:
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    for n in range(3):
-        write_slide(folder / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
-    return folder
+    return write_slides(tmp_path / "slides", 3, SIZE)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drawing import draw_array, draw_tissue, write_slide
+from tests.drawing import write_slides
 from tests.outputs import hash_results
 from tests.waiting import wait_for
 from wsiparse.cli import main
@@ -84,10 +84,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 def test_a_host_that_is_cut_off_costs_its_blocks_alone(
     hosts: list[str], start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    slides = tmp_path / "slides"
-    slides.mkdir()
-    for n in range(2):
-        write_slide(slides / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
+    slides = write_slides(tmp_path / "slides", 2, SIZE)
     address = f"tcp://{NET}.1:8786"
     start(*DASK, "scheduler", "--host", f"{NET}.1", "--port", "8786", "--no-dashboard")
     for name in hosts:

@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.runs.shards import SHARDS
 from wsiparse.errors import OutputError, RunError
 from wsiparse.runs import lock
 from wsiparse.runs.holder import Holder
@@ -111,17 +112,7 @@ def test_a_lock_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.
         assert path.stat().st_mtime > 0
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "allowed"),
-    [
-        (None, None, False),
-        ((0, 2), (1, 2), True),
-        ((0, 2), (0, 2), False),
-        ((0, 2), (1, 3), False),
-        (None, (0, 2), False),
-        ((0, 2), None, False),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "allowed"), SHARDS)
 def test_which_runs_exclude_each_other(
     tmp_path: Path, first: tuple[int, int] | None, second: tuple[int, int] | None, allowed: bool
 ) -> None:

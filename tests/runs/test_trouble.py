@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import MakeSlide
-from tests.drawing import draw_array, draw_tissue, write_slide
+from tests.drawing import write_slides
 from tests.outputs import hash_results
 from tests.waiting import wait_for
 from wsiparse.cli import main
@@ -55,11 +55,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def slides(tmp_path: Path) -> Path:
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    for n in range(2):
-        write_slide(folder / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
-    return folder
+    return write_slides(tmp_path / "slides", 2, SIZE)
 
 
 @pytest.fixture

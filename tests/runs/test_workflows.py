@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.drawing import draw_array, draw_tissue, write_slide
+from tests.drawing import write_slides
 from tests.outputs import hash_results
 from tests.peers import ask_peer
 from wsiparse.cli import build_parser, main
@@ -90,8 +90,7 @@ def test_jobs_lose_nothing_where_kubernetes_reads_them(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.peers
 def test_snakemake_runs_a_cohort_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for n in range(3):
-        write_slide(tmp_path / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
+    write_slides(tmp_path, 3, SIZE)
     manifest, options = tmp_path / "cohort.csv", " ".join(TONE)
     manifest.write_text("slide\n" + "".join(f"s{n}.svs\n" for n in range(3)))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.drawing import draw_array, draw_tissue, write_slide
+from tests import waiting
+from tests.drawing import write_slides
 from tests.outputs import hash_results
 from wsiparse.cli import main
 from wsiparse.runs.run import State, open_run
@@ -18,6 +19,7 @@ from wsiparse.runs.run import State, open_run
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SETTINGS = ["--model", "tests.tiny:build_slow", "--block-tiles", "1"]
 SIZE = (455, 389)
+wait_for = functools.partial(waiting.wait_for, seconds=300, pause=0.2)
 
 
 def ask(*command: str) -> str:
@@ -38,10 +40,7 @@ def slurm() -> None:
 
 @pytest.fixture(scope="module")
 def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("slides")
-    for n in range(3):
-        write_slide(folder / f"s{n}.svs", SIZE, 0.5, draw_array(draw_tissue(*SIZE, seed=n)))
-    return folder
+    return write_slides(tmp_path_factory.mktemp("slides"), 3, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +69,6 @@ def submit(tmp_path: Path, slides: Path, capfd: pytest.CaptureFixture[str]) -> I
         subprocess.run(["scancel", job], check=False)
     for log in sorted((tmp_path / "out/submit").glob("*.log")):
         print(f"--- {log.name}\n{log.read_text()[-4000:]}")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.2)
 
 
 def blocks(out: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import fsspec
 
 from wsiparse.errors import InputError, OutputError
+from wsiparse.runs.retry import lose
 from wsiparse.slides.remote import is_remote
 
 Given = ParamSpec("Given")
@@ -91,11 +91,7 @@ class Address:
         text = " ".join(str(error).split())
         if isinstance(error, FINAL):
             return OutputError(f"{self.url}: cannot be used: {text}; check the address and your rights there")
-        lost = ConnectionError(
-            f"{self.url}: cannot be reached: {text}; the same command continues where this one ended"
-        )
-        lost.errno = errno.EHOSTUNREACH  # which runs/retry.py knows to pass
-        return lost
+        return lose(f"{self.url}: cannot be reached: {text}; the same command continues where this one ended")
 
 
 def find_local(output: str) -> Path | None:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsiparse.errors import InputError
 
+ANSWERING = {"precision", "input_side", "skip_absent", "views"}
+"""Settings that change what a model answers."""
+
 
 class RunConfig(BaseModel):
     """Settings of one run. What changes a result's bytes is told apart from what only changes its speed."""
@@ -89,14 +92,13 @@ class RunConfig(BaseModel):
     @property
     def result_settings(self) -> dict[str, Any]:
         """The settings that decide what comes out; a run is only continued under the same."""
-        model = {"precision", "input_side", "skip_absent", "views"}
         judgement = {"recognition", "win_share", "refuse_below", "drop_refused"}
-        return self.model_dump(include={"overlap", "tissue", "simplify", "site"} | model | judgement)
+        return self.model_dump(include={"overlap", "tissue", "simplify", "site"} | ANSWERING | judgement)
 
     @property
     def model_options(self) -> dict[str, Any]:
         """How the model is to answer, as the fields of `ModelOptions`."""
-        return self.model_dump(include={"precision", "input_side", "skip_absent", "views", "channels_last", "compile"})
+        return self.model_dump(include=ANSWERING | {"channels_last", "compile"})
 
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:

@@ -29,6 +29,13 @@ PASSING = frozenset(
 logger = logging.getLogger(__name__)
 
 
+def lose(text: str) -> ConnectionError:
+    """The error of a share or store that is gone, which `is_passing` knows to come back; its text stays one line."""
+    lost = ConnectionError(text)
+    lost.errno = errno.ESTALE
+    return lost
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether an error, or what it was raised from, may be gone at the next try."""
     return any(isinstance(part, OSError) and part.errno in PASSING for part in _causes(error))

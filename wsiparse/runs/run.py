@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from wsiparse.errors import OutputError, RunError
 from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
+from wsiparse.runs.retry import lose
 
 RECORDS = (
     "run.json",
@@ -96,11 +96,9 @@ def refuse_lost(output: Path) -> None:
     What is written then would land in an empty folder of the same name, and be hidden when the share comes back.
     """
     if not (output / "run.json").exists():
-        lost = ConnectionError(
+        raise lose(
             f"{output}: the run's folder is gone; bring the share back, the same command continues where this one ended"
         )
-        lost.errno = errno.ESTALE  # it may come back: runs/retry.py waits for it
-        raise lost
 
 
 def fingerprint_run(parts: dict[str, Any]) -> str:
