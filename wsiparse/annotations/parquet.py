@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,10 +14,11 @@ import shapely
 
 from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
-from wsiparse.annotations.batches import Batch, BatchWriter, write_batches
+from wsiparse.annotations.batches import MEASURES, Batch, BatchWriter, write_batches
 from wsiparse.annotations.identity import Identities
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
+from wsiparse.maps.columns import bytes_column, number_column, text_column
 from wsiparse.slides.slide import Slide
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ class _RowGroups:
         self._file = file
         self._slide_id = slide.id
         self._identities = Identities(slide.id)
-        self._waiting = file.schema.empty_table()
+        self._waiting = pa.Table.from_batches([], file.schema)
 
     def write(self, batch: Batch) -> None:
         columns = self._list_columns(batch, batch.ids or self._identities.assign(batch))
-        table = pa.table(columns, schema=self._file.schema)
+        table = pa.Table.from_arrays(columns, schema=self._file.schema)
         self._waiting = pa.concat_tables([self._waiting, table])
         while len(self._waiting) >= _GROUP:
             self._file.write_table(self._waiting.slice(0, _GROUP).combine_chunks())
@@ -93,15 +94,16 @@ class _RowGroups:
         if len(self._waiting):
             self._file.write_table(self._waiting.combine_chunks())
 
-    def _list_columns(self, batch: Batch, ids: Sequence[str]) -> dict[str, Any]:
-        return {
-            "id": ids,
-            "slide": [self._slide_id] * len(batch),
-            "target": batch.targets,
-            **batch.measures,
-            "runner_up": batch.runners_up,
-            "geometry": shapely.to_wkb(batch.polygons),
-        }
+    def _list_columns(self, batch: Batch, ids: Sequence[str]) -> list[pa.Array]:
+        return [
+            text_column(ids),
+            text_column([self._slide_id] * len(batch)),
+            text_column(batch.targets),
+            *(number_column(batch.measures[name]) for name in MEASURES[:-1]),
+            text_column(batch.runners_up),
+            number_column(batch.measures[MEASURES[-1]]),
+            bytes_column(shapely.to_wkb(batch.polygons)),
+        ]
 
 
 def _describe_geometry() -> dict[str, object]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import OutputError
 from wsiparse.files import write_whole
 from wsiparse.geometry import Grid
+from wsiparse.maps.columns import number_column, text_column
 from wsiparse.maps.evidence import Evidence
 from wsiparse.maps.validity import FEATURES, SCALE, Fits, average_masks, judge_tile
 
@@ -50,16 +51,17 @@ class TileTable:
 
     def select(self, target: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Statistics [N, features] and p-values [N] of those tiles that have a mask of the target."""
-        mine = self.rows.filter((pc.field("target") == target) & (pc.field("area_share") > 0))
-        means = np.stack([mine[name].to_numpy() for name in FEATURES], 1)
-        return means * (255 / SCALE), mine["p_value"].to_numpy()
+        mine = pc.and_(pc.equal(self.rows["target"], target), pc.greater(self.rows["area_share"], 0.0))
+        rows = self.rows.filter(mine)
+        means = np.stack([rows[name].to_numpy() for name in FEATURES], 1)
+        return means * (255 / SCALE), rows["p_value"].to_numpy()
 
 
 def tabulate_tiles(parts: Sequence[PassEvidence], fits: Fits, slide_grid: Grid) -> TileTable:
     """The table of a slide's evidence; every target of it needs its fits."""
     unreadable = sum(part.evidence.unreadable_pixels for part in parts)
     tables = [table for part in parts for table in _tabulate_pass(part, fits, slide_grid)]
-    rows = pa.concat_tables([_SCHEMA.empty_table(), *tables])
+    rows = pa.concat_tables([pa.Table.from_batches([], _SCHEMA), *tables])
     return TileTable(rows.replace_schema_metadata({_UNREADABLE: str(unreadable)}))
 
 
@@ -84,6 +86,5 @@ def _tabulate_pass(part: PassEvidence, fits: Fits, slide_grid: Grid) -> Iterator
         sums = part.evidence.sums[:, k]
         means, p_values = average_masks(sums) * (SCALE / 255), judge_tile(average_masks(sums), fits[target])
         numbers = np.column_stack([places, sums[:, 0] / cores, means, p_values])
-        columns = [[part.name] * len(numbers), [target] * len(numbers), *numbers.T]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-        yield pa.Table.from_arrays(arrays, schema=_SCHEMA)
+        names = [text_column([name] * len(numbers)) for name in (part.name, target)]
+        yield pa.Table.from_arrays([*names, *map(number_column, numbers.T)], schema=_SCHEMA)

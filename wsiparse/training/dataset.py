@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +62,18 @@ class Picture:
     def read(self) -> Picture:
         """Itself: it is in memory already."""
         return self
+
+    def resize(self, scale: float) -> Picture:
+        """The picture `scale` times as large, averaged or interpolated as a run resamples its slides."""
+        size = (max(round(self.pixels.shape[1] * scale), 1), max(round(self.pixels.shape[0] * scale), 1))
+        kernel = Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX
+
+        def resize(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return np.asarray(Image.fromarray(raster).resize(size, kernel))
+
+        masks = np.stack([resize(mask * np.uint8(255)) >= 128 for mask in self.masks])
+        hidden = None if self.hidden is None else resize(self.hidden * np.uint8(255)) >= 128
+        return replace(self, pixels=resize(self.pixels), masks=masks, hidden=hidden)
 
     def stack(self) -> NDArray[np.uint8]:
         """Red, green, blue, the masks and what is hidden as 0 or 255: [3 + L + 1, H, W]."""

@@ -35,6 +35,8 @@ class TrainingSettings:
     """Manifest of slides with a `reference` column; `case` and `part` as wanted."""
     mapping: Path | None = None
     """TOML or JSON file: a laboratory's class names to targets."""
+    mpp: dict[str, float] = field(default_factory=dict)
+    """µm per pixel of the images that show a target: they are brought to its working mpp; others stay as they are."""
     case_pattern: str = ""
     """Regular expression whose first group is the case in an image's name; empty takes the name."""
     test_share: float = 0.2
@@ -80,11 +82,11 @@ class TrainingSettings:
 
 
 def read_settings(path: str | Path) -> TrainingSettings:
-    """Settings of a TOML file; InputError names the key that is unknown, missing or of a wrong kind."""
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
+    """Settings of a TOML file, which may name another in its folder to take the other keys from: `extends`.
+
+    InputError names the key that is unknown, missing or of a wrong kind.
+    """
+    document = _read_document(Path(path))
     known = {entry.name for entry in fields(TrainingSettings)}
     if unknown := sorted(set(document) - known):
         raise InputError(f"training config {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
@@ -100,6 +102,16 @@ def read_settings(path: str | Path) -> TrainingSettings:
             f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}"
         )
     return settings
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    """The keys of a file, and of the file beside it that it extends; its own come first."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
+    base = document.pop("extends", "")
+    return {**_read_document(path.parent / base), **document} if base else document
 
 
 def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.manifest import ManifestRow, read_manifest
 from wsiparse.runs.references import file_of
 from wsiparse.slides.open import describe
-from wsiparse.training.dataset import Example, Sample, check_part, group_images, read_examples
+from wsiparse.training.dataset import Example, Picture, Sample, check_part, group_images, read_examples
 from wsiparse.training.folders import Splitting, list_examples, read_wordings
+from wsiparse.training.scaling import find_scales, scale_picture
 from wsiparse.training.screening import (
     Screening,
     digest_file,
@@ -73,6 +74,34 @@ class _Data:
         return prints + [(slide.fingerprint or slide.path, slide.id, part) for slide, part in slides]
 
 
+@dataclass(frozen=True)
+class _Loading:
+    """How data become samples."""
+
+    tiles: TileSizes
+    scales: Mapping[str, float]
+    screening: Screening
+
+    def load_all(self, data: _Data) -> tuple[Sample, ...]:
+        return (*self._load_pictures(data.images), *self._cut_slides(data.slides))
+
+    def load_few(self, data: _Data, count: int) -> tuple[Sample, ...]:
+        images: list[Sample] = [*self._load_pictures(thin_out(data.images, count))]
+        return tuple(thin_out([*images, *thin_out(self._cut_slides(data.slides), count)], count))
+
+    def _load_pictures(self, images: Sequence[tuple[Example, ...]]) -> list[Picture]:
+        return [scale_picture(picture, self.scales) for picture in load_screened(images, self.screening)]
+
+    def _cut_slides(self, slides: Sequence[_PlacedSlide]) -> list[SlideTile]:
+        cut: list[SlideTile] = []
+        for placed in slides:
+            found = list(list_tiles(placed.source, self.tiles))
+            if not found:
+                self.screening.skip("slide without an outline of a target", placed.source.slide.id)
+            cut += found
+        return cut
+
+
 def choose_targets(settings: TrainingSettings) -> Ontology:
     """The targets to learn, in the order the config names them."""
     ontology = load_ontology(settings.ontology)
@@ -90,10 +119,11 @@ def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
     screening.close()
     refuse_shared_cases(data.list_cases())
     refuse_copies(data.list_prints())
-    train = _load_all(data.part("train"), tiles, screening)
-    test = _load_few(data.part("test"), settings.check_pictures, tiles, screening)
-    screening.close()
     ontology = _add_wordings(choose_targets(settings), _read_wordings(settings, names))
+    loading = _Loading(tiles, find_scales(ontology, settings.mpp), screening)
+    train = loading.load_all(data.part("train"))
+    test = loading.load_few(data.part("test"), settings.check_pictures)
+    screening.close()
     refuse_untaught(ontology, train)
     return Lesson(ontology, train, test, screening)
 
@@ -139,25 +169,6 @@ def _open_source(row: ManifestRow, names: TargetNames) -> LabelledSlide:
     targets = [target for target in targets if not wanted or target.name in wanted]
     finest = min((target.mpp for target in targets), default=slide.mpp)
     return LabelledSlide(slide, read_reference((file_of(row),), slide, names, finest), tuple(targets))
-
-
-def _load_all(data: _Data, tiles: TileSizes, screening: Screening) -> tuple[Sample, ...]:
-    return (*load_screened(data.images, screening), *_cut_slides(data.slides, tiles, screening))
-
-
-def _load_few(data: _Data, count: int, tiles: TileSizes, screening: Screening) -> tuple[Sample, ...]:
-    images: list[Sample] = [*load_screened(thin_out(data.images, count), screening)]
-    return tuple(thin_out([*images, *thin_out(_cut_slides(data.slides, tiles, screening), count)], count))
-
-
-def _cut_slides(slides: Sequence[_PlacedSlide], tiles: TileSizes, screening: Screening) -> list[SlideTile]:
-    cut: list[SlideTile] = []
-    for placed in slides:
-        found = list(list_tiles(placed.source, tiles))
-        if not found:
-            screening.skip("slide without an outline of a target", placed.source.slide.id)
-        cut += found
-    return cut
 
 
 def thin_out(samples: Sequence[T], count: int) -> list[T]:
