@@ -226,6 +226,7 @@ def test_a_target_the_ontology_lacks_is_refused(tmp_path: Path) -> None:
     [
         ("open-1-start", 8, "CC BY 4.0"),
         ("open-1", 8, "CC BY 4.0"),
+        ("open-1-nuclei", 8, "CC BY 4.0"),
         ("open-1-gpu", 8, "CC BY 4.0"),
         ("glas", 1, "no commercial use"),
     ],
@@ -239,11 +240,33 @@ def test_the_shipped_configs_are_whole(monkeypatch: pytest.MonkeyPatch, name: st
     assert licence in settings.notes["data"]
 
 
-def test_the_second_sitting_starts_from_what_the_first_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+SITTINGS = ("open-1-start", "open-1", "open-1-finish", "open-1-nuclei")
+
+
+@pytest.mark.parametrize(("earlier", "later"), [*itertools.pairwise(SITTINGS)])
+def test_a_sitting_starts_from_what_the_one_before_writes(
+    monkeypatch: pytest.MonkeyPatch, earlier: str, later: str
+) -> None:
     monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
-    first, second = (read_settings(ROOT / f"configs/train/{name}.toml") for name in ("open-1-start", "open-1"))
+    first, second = (read_settings(ROOT / f"configs/train/{name}.toml") for name in (earlier, later))
     assert (ROOT / second.start).resolve() == (first.out / f"{first.name}.safetensors").resolve()
     assert (first.sizes, first.targets) == (second.sizes, second.targets)
+
+
+def test_a_config_has_what_the_one_it_extends_says(tmp_path: Path) -> None:
+    write_config(tmp_path, steps="7", batch="3")
+    (tmp_path / "longer.toml").write_text("extends = 'tiny.toml'\nsteps = 9")
+    (tmp_path / "longest.toml").write_text("extends = 'longer.toml'\nbatch = 5")
+    settings = read_settings(tmp_path / "longest.toml")
+    assert (settings.steps, settings.batch) == (9, 5)
+    assert settings == dataclasses.replace(read_settings(tmp_path / "tiny.toml"), steps=9, batch=5)
+
+
+@pytest.mark.parametrize(("base", "words"), [("none.toml", r"none\.toml"), ("round.toml", "extends itself")])
+def test_a_config_that_extends_nothing_is_refused(tmp_path: Path, base: str, words: str) -> None:
+    (tmp_path / "round.toml").write_text(f"extends = '{base}'")
+    with pytest.raises(InputError, match=words):
+        read_settings(tmp_path / "round.toml")
 
 
 def test_the_example_of_fine_tuning_starts_from_the_shipped_weights(

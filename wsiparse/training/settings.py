@@ -86,7 +86,7 @@ def read_settings(path: str | Path) -> TrainingSettings:
 
     InputError names the key that is unknown, missing or of a wrong kind.
     """
-    document = _read_document(Path(path))
+    document = _read_document(Path(path), ())
     known = {entry.name for entry in fields(TrainingSettings)}
     if unknown := sorted(set(document) - known):
         raise InputError(f"training config {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
@@ -104,14 +104,16 @@ def read_settings(path: str | Path) -> TrainingSettings:
     return settings
 
 
-def _read_document(path: Path) -> dict[str, Any]:
-    """The keys of a file, and of the file beside it that it extends; its own come first."""
+def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The keys of a file, and under them those of the file beside it that it extends."""
+    if path in extending:
+        raise InputError(f"training config {path} extends itself; name another file in extends, or none")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
     base = document.pop("extends", "")
-    return {**_read_document(path.parent / base), **document} if base else document
+    return {**_read_document(path.parent / base, (*extending, path)), **document} if base else document
 
 
 def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
