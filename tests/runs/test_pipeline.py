@@ -54,6 +54,17 @@ def test_a_real_slide_gives_the_maps_its_pixels_imply(cmu_1: Path, tmp_path: Pat
     assert dark["area_um2"].sum() == pytest.approx(pixels_dark * reader.slide.grid.pixel_area_um2, rel=1e-6)
 
 
+def test_a_run_does_without_pandas(make_slide: MakeSlide, tmp_path: Path) -> None:
+    code = (
+        "import sys, wsiparse; wsiparse.run(sys.argv[1], sys.argv[2], cluster='serial', model='tests.tiny:build_tone', "
+        "tissue=False); print([name for name in ('pandas', 'scipy.stats') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(make_slide(300, 200)), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert len(geopandas.read_parquet(next(tmp_path.glob("out/*/annotations.parquet")))) > 0
+
+
 def test_geojson_and_parquet_tell_the_same(cmu_1: Path, tmp_path: Path) -> None:
     results = wsiparse.run(cmu_1, tmp_path / "out", cluster="serial", **TONE)
     with gzip.open(tmp_path / "out/CMU-1-Small-Region/annotations.geojson.gz") as file:
