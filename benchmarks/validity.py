@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage, stats
 
-from benchmarks.model_quality import GLAND_MPPS, GLAS_MPP, MONUSEG_MPP, ROOT, STRIDE
+from benchmarks.model_quality import GLAND_MPPS, GLAS_MPP, MONUSEG_MPP, ROOT, STRIDE, find_scale
 from benchmarks.report import Row, print_table, write_result
 from tests.drawing import CMU_1
 from wsiparse.geometry import Region
@@ -103,8 +103,9 @@ def fit_targets(model: Model, examples: Sequence[Example]) -> tuple[Fits, dict[s
 
 
 def load_shown(examples: Sequence[Example], target: Target) -> list[Pixels]:
-    """The images that show a target."""
-    return [load_picture(example).pixels for example in examples if target.name in example.present]
+    """The images that show a target, at its working mpp."""
+    scale = find_scale(target)
+    return [load_picture(example).resize(scale).pixels for example in examples if target.name in example.present]
 
 
 def list_absent(target: Target, kept: Sequence[Example], kinds: Mapping[str, list[Pixels]]) -> dict[str, list[Pixels]]:
