@@ -14,9 +14,10 @@ import torch
 from PIL import Image, ImageOps
 
 from tests.training.teaching import TILES
-from wsiparse.errors import InputError, ModelError, TargetError
+from wsiparse.errors import InputError, ModelError, RunError, TargetError
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
+from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import BatchSource, invent_word, word_prompt
 from wsiparse.training.loop import schedule_rate, start_session, take_step, train, update_average
 from wsiparse.training.progress import Log
@@ -135,6 +136,14 @@ def test_training_can_start_from_weights(tmp_path: Path) -> None:
         assert torch.equal(tensor, after.state_dict()[name])
     with pytest.raises(InputError, match="the config asks for"):
         train(write_config(tmp_path, out='"third"', embedding="9", steps=f'0\nstart = "{first}"'))
+
+
+def test_a_second_training_keeps_out_of_the_folder(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    out = read_settings(config).out
+    with hold_lock(out), pytest.raises(RunError, match="writing here"):
+        train(config)
+    assert not [*out.glob("*.jsonl"), *out.glob("*.pt")]
 
 
 def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:

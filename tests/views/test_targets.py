@@ -27,7 +27,7 @@ def test_an_ontology_is_shown_with_places_for_sites(capsys: pytest.CaptureFixtur
 
 def test_an_ontology_of_ones_own_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "own.toml").write_text('extends = "open-1"\n[[target]]\nname = "nuclei"\nthreshold = 0.7\n')
-    assert "nuclei histology / cell nuclei 0.5 the model's 0.7 objects" in show(capsys, str(tmp_path / "own.toml"))
+    assert "nuclei histology / cell nuclei 0.25 the model's 0.7 objects" in show(capsys, str(tmp_path / "own.toml"))
 
 
 def test_an_unknown_ontology_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

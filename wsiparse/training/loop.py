@@ -16,6 +16,7 @@ from wsiparse.files import write_whole
 from wsiparse.models.load import choose_device
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
+from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
 from wsiparse.training.dataset import Supervision
 from wsiparse.training.losses import Columns, measure_dice, score_batch
@@ -47,8 +48,8 @@ class Session:
 def train(config_path: str | Path) -> Path:
     """Train as a config says, or continue where its `out` folder stands; returns the weight file.
 
-    Raises InputError for a wrong config or data that cannot be learned from, and ModelError where the loss is no
-    number.
+    Raises InputError for a wrong config or data that cannot be learned from, ModelError where the loss is no number,
+    and RunError where another training writes to that folder.
     """
     settings = read_settings(config_path)
     return teach(start_student(settings), settings)
@@ -64,7 +65,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
     session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
     check = load_check(lesson.test, lesson.ontology, settings, student.tokenize) if lesson.test else None
-    with open_log(settings.out, settings.steps) as log:
+    with hold_lock(settings.out), open_log(settings.out, settings.steps) as log:
         first = load_checkpoint(session)
         log.rewind(first)
         report_screening(log, first, lesson)
@@ -78,7 +79,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
                 save_checkpoint(session, step + 1)
                 if check is not None:
                     log.write(step + 1, check_network(session, step + 1, check, lesson.ontology))
-    return save_weights(student, session, lesson.ontology)
+        return save_weights(student, session, lesson.ontology)
 
 
 def start_session(student: Student, ontology: Ontology, settings: TrainingSettings) -> Session:
