@@ -129,14 +129,17 @@ def find_objects(
 def raise_relief(mask: NDArray[np.bool_], probability: NDArray[np.uint8], scale: _Scale) -> Relief:
     """Relief [height + 2, width + 2] of a mask, with a frame of background around it."""
     framed = np.pad(mask, 1)
-    steps = ndimage.distance_transform_cdt(framed, "taxicab")
+    relief: Relief = ndimage.distance_transform_cdt(framed, "taxicab")
     kings = ndimage.distance_transform_cdt(framed, "chessboard")
     # The octagonal distance × 3: within a tenth of Euclid's, in whole numbers and at a tenth of the time.
-    distances = np.minimum(np.maximum(2 * steps, 3 * kings), 3 * scale.radius)
-    relief = distances * np.pad(np.maximum(probability, 1), 1).astype(np.int32)
+    relief *= 2
+    kings *= 3
+    np.minimum(np.maximum(relief, kings, out=relief), 3 * scale.radius, out=relief)
+    relief[1:-1, 1:-1] *= np.maximum(probability, 1)
     for axis in (0, 1):
         relief = ndimage.correlate1d(relief, scale.weights, axis, mode="constant")
-    return np.where(framed, relief, 0)
+    relief *= framed
+    return relief
 
 
 def find_centers(relief: Relief, scale: _Scale) -> Places:
@@ -211,8 +214,7 @@ def flood_objects(relief: Relief, centers: Places, scale: _Scale) -> Objects:
     uphill = math.ceil(_DOWNHILL_SHARE * scale.sweeps)
     for sweep in range(scale.sweeps):
         # What had to wait is asked again once something beside it is reached, and all of it when it may climb.
-        beside = [(wave[:, None] + around).ravel(), *(held if sweep == uphill else ())]
-        front = np.concatenate(beside)
+        front = np.concatenate([(wave[:, None] + around).ravel(), *(held if sweep == uphill else ())])
         front = _drop_doubles(front[free[front]], marks)
         reached = passes[front[:, None] + around]
         best = reached.argmax(axis=1)
