@@ -47,6 +47,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-start.toml
 	$(BIN)/wsiparse train configs/train/open-1.toml
 	$(BIN)/wsiparse train configs/train/open-1-finish.toml
+	$(BIN)/wsiparse train configs/train/open-1-nuclei.toml
 
 clean:
 	rm -rf $(VENV) demo

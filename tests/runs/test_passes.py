@@ -120,7 +120,7 @@ def test_a_canvas_smaller_than_a_tile_is_one_tile_as_small_as_the_model_takes(
 ) -> None:
     config = RunConfig(model="wsiparse-open-1", tissue=False, cluster="serial", targets=("nuclei",))
     order, _ = take_order(SerialEngine(), config, tmp_path / "out")
-    nuclei = dataclasses.replace(order.targets[0], field_um=field)
+    nuclei = dataclasses.replace(order.targets[0], mpp=0.5, field_um=field)
     order = dataclasses.replace(order, tiles=TILES, targets=(nuclei,))
     row = ManifestRow(id="drawn", slide=str(make_slide(*size)))
     ((_, plan),) = plan_slide(order, row).passes

@@ -19,7 +19,7 @@ from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
 from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import BatchSource, invent_word, word_prompt
-from wsiparse.training.loop import schedule_rate, start_session, take_step, train, update_average
+from wsiparse.training.loop import schedule_rate, start_session, take_step, teach, train, update_average
 from wsiparse.training.progress import Log
 from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import choose_targets, load_lesson
@@ -138,6 +138,22 @@ def test_training_can_start_from_weights(tmp_path: Path) -> None:
         train(write_config(tmp_path, out='"third"', embedding="9", steps=f'0\nstart = "{first}"'))
 
 
+def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
+    first = train(write_config(tmp_path)).rename(tmp_path / "first.safetensors")
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    settings = dataclasses.replace(read_settings(write_config(tmp_path)), start=str(first))
+    paths = []
+    for share in (0.0, 0.25):
+        out = tmp_path / f"share {share}"
+        chosen = dataclasses.replace(settings, out=out, start_share=share)
+        paths.append(teach(start_student(chosen), chosen))
+    before, learned, blended = (read_weights(path)[1].state_dict() for path in (first, *paths))
+    moved = [name for name in learned if not torch.equal(before[name], learned[name])]
+    assert moved
+    for name in (name for name in moved if learned[name].is_floating_point()):
+        torch.testing.assert_close(blended[name], learned[name].lerp(before[name], 0.25), rtol=2e-3, atol=2e-3)
+
+
 def test_a_second_training_keeps_out_of_the_folder(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     out = read_settings(config).out
@@ -209,6 +225,8 @@ def test_the_average_moves_towards_the_network() -> None:
         ({"crop": "33"}, "use multiples of 4"),
         ({"data": '"$WSIPARSE_NO_SUCH_FOLDER"'}, "environment variable"),
         ({"batch": "2\nsizes2 = 1"}, "unknown key"),
+        ({"batch": "2\nstart_share = 0.5"}, "weights to start from"),
+        ({"batch": "2\nstart = 'wsiparse-open-1'\nstart_share = 1.0"}, "0 to below 1"),
     ],
 )
 def test_a_wrong_config_is_refused(tmp_path: Path, changes: dict[str, str], words: str) -> None:

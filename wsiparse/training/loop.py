@@ -218,7 +218,16 @@ def save_weights(student: Student, session: Session, ontology: Ontology) -> Path
     """Write the weight file of a finished run into its folder."""
     settings = session.settings
     path = settings.out / f"{settings.name}.safetensors"
-    student.write(
-        path, {name: tensor.cpu() for name, tensor in session.average.state_dict().items()}, ontology, settings
-    )
+    student.write(path, blend_start(session.average.cpu().state_dict(), settings), ontology, settings)
     return path
+
+
+def blend_start(learned: dict[str, Tensor], settings: TrainingSettings) -> dict[str, Tensor]:
+    """Learned weights with their share of those started from (Wortsman et al. 2022, robust fine-tuning)."""
+    if not settings.start_share:
+        return learned
+    before = start_student(settings).network.state_dict()
+    return {
+        name: tensor.lerp(before[name], settings.start_share) if tensor.is_floating_point() else tensor
+        for name, tensor in learned.items()
+    }

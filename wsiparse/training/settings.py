@@ -43,6 +43,8 @@ class TrainingSettings:
     """Share of the cases that are kept apart, where the data do not say which."""
     start: str = ""
     """Weights to start from: a shipped name, or a file of ours or of BiomedParse; empty starts at random."""
+    start_share: float = 0.0
+    """Share of the weights started from in those that are written: what was known before is forgotten less."""
     learn: tuple[str, ...] = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: Sizes = field(default_factory=Sizes)
@@ -94,6 +96,11 @@ def read_settings(path: str | Path) -> TrainingSettings:
         settings = TrainingSettings(**_convert_values(document, Path(path).parent))
     except TypeError as error:
         raise InputError(f"training config {path}: {error}; complete it after open-1.toml") from error
+    _check_values(settings, path)
+    return settings
+
+
+def _check_values(settings: TrainingSettings, path: str | Path) -> None:
     if not (settings.examples or settings.slides):
         raise InputError(f"training config {path}: neither examples nor slides; name what to learn from")
     if settings.crop % settings.sizes.stride or settings.tile % settings.sizes.stride:
@@ -101,7 +108,11 @@ def read_settings(path: str | Path) -> TrainingSettings:
         raise InputError(
             f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}"
         )
-    return settings
+    if not 0 <= settings.start_share < 1 or (settings.start_share and not settings.start):
+        raise InputError(
+            f"training config {path}: start_share {settings.start_share}, start {settings.start!r}; expected a share "
+            "from 0 to below 1, and weights to start from"
+        )
 
 
 def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
