@@ -108,6 +108,15 @@ def test_samples_that_fit_no_distribution_are_refused(samples: list[float]) -> N
         fit_beta(samples)
 
 
+def test_a_black_tile_spoils_no_fit() -> None:
+    statistics = np.random.default_rng(0).beta(5, 3, (400, 4))
+    whole = fit_features("nuclei", statistics)
+    statistics[7] = 0.0
+    points = np.linspace(0.1, 0.9, 9)
+    for with_black, without in zip(fit_features("nuclei", statistics), whole, strict=True):
+        np.testing.assert_allclose(with_black.cdf(points), without.cdf(points), atol=0.05)
+
+
 def test_a_file_without_the_modality_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fits.json"
     path.write_text('{"Pathology": {"x": [[1]]}}')

@@ -108,7 +108,9 @@ def fit_features(name: str, statistics: NDArray[np.float64]) -> tuple[BetaFit, .
             f"target {name!r}: {len(statistics)} tiles show it and have a mask, expected at least {MIN_SAMPLES}; "
             "label more, or leave the target out"
         )
-    return tuple(fit_beta(statistics[:, i]) for i in range(len(FEATURES)))
+    # A mask of a few black pixels has a mean of 0, which no Beta gives any likelihood: it counts as half a step of 1.
+    within = np.clip(statistics, 0.5 / SCALE, 1 - 0.5 / SCALE)
+    return tuple(fit_beta(within[:, i]) for i in range(len(FEATURES)))
 
 
 def fit_beta(samples: ArrayLike) -> BetaFit:
