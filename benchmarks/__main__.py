@@ -22,7 +22,7 @@ SCRIPTS = (
     "absent",
     "slide_cost",
 )
-NEED_DATA = ("model_quality", "run_quality", "validity")
+NEED_DATA = ("model_quality", "run_quality", "validity", "tile_size")
 """Measured on the full data sets, which WSIPARSE_SHARED_DATA names."""
 
 
