@@ -22,7 +22,7 @@ demo: $(READY)
 	@echo
 	@echo "Look at   demo/cmu-1.png, demo/cmu-1-region.png and demo/glands.png"
 	@echo "In QuPath open tests/data/CMU-1-Small-Region.svs, then drop demo/cmu-1/CMU-1-Small-Region/annotations.geojson.gz on it"
-	@echo "In napari open demo/cmu-1/CMU-1-Small-Region/parse.zarr/0.5um (needs napari-ome-zarr)"
+	@echo "In napari open demo/cmu-1/CMU-1-Small-Region/parse.zarr/0.25um (needs napari-ome-zarr)"
 	@echo "Dice      demo/cohort/evaluation.csv, and demo/cohort/report.html in a browser"
 
 test: $(READY)

@@ -1,10 +1,10 @@
 """Do BiomedParse's modules, made small, learn from this little data what the open model's network learns?
 
-    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.architectures [--minutes 12]
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.architectures [--minutes 5]
 
 Both start from random weights and take as many seconds of processor, on the data, the loss and the prompts of
-configs/train/open-1.toml, in crops as large as a picture of EBHI-Seg. BiomedParse's network is built by the code that
-loads the published weights, and sees its crops as they are or, since its masks have a quarter of its input's
+configs/train/open-1-start.toml, in crops as large as a picture of EBHI-Seg. BiomedParse's network is built by the code
+that loads the published weights, and sees its crops as they are or, since its masks have a quarter of its input's
 resolution, twice as large. Dice is that of kept-apart pictures taken together, as a training logs it.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.model_quality import ROOT
 from benchmarks.prompts import write_random
 from benchmarks.report import Row, print_table, write_result
 from wsiparse.models.network import Sizes
@@ -32,7 +33,6 @@ from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import load_lesson
 from wsiparse.training.students import BiomedParseStudent, Student, start_student
 
-ROOT = Path(__file__).parents[1]
 SMALL = Sizes(
     backbone_width=32,
     backbone_depths=(1, 1, 4, 1),
@@ -54,7 +54,7 @@ TIMED_STEPS = 6
 def main() -> None:
     """Teach both and write the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--minutes", type=float, default=5.0)
     seconds = 60 * parser.parse_args().minutes
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def measure(name: str, start: Callable[[TrainingSettings], Student], seconds: fl
     teach(student, settings)
     taken = time.process_time() - began
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
-    dice = {name: value for name, value in last.items() if name != "step"}
+    dice = {target: value for target, value in last.items() if target != "step"}
     million = sum(parameter.numel() for parameter in student.network.parameters()) / 1e6
     return {"network": name, "parameters (million)": million, **cost, "steps": steps, "seconds": taken, **dice}
 

@@ -33,13 +33,15 @@ from wsiparse.training.dataset import Example, load_picture, read_examples
 
 ROOT = Path(__file__).parents[1]
 GLAS_MPP, MONUSEG_MPP = 0.62, 0.2462
-TAUGHT_MPP = {"nuclei": 0.5}
-"""That at which the images of DSB2018 are taken, of which nobody states any; those of EBHI-Seg at the working mpp."""
+EBHI_MPP, DSB_MPP = 1.5, 0.5
+"""Stated by nobody: those at which wsiparse-open-1 learned from them."""
 GLAND_MPPS, NUCLEI_MPPS = (1.0, 1.5, 2.0), (0.25, 0.35, 0.5)
 STRIDE = 32
 GLAND_WORDINGS = ("glandular structure", "gland", "colonic glands", "the glands of the large bowel", "bone", "neurons")
 Mask = NDArray[np.bool_]
 Table = dict[str, dict[str, float]]
+Find = Callable[[Model, NDArray[np.uint8], list[Target]], NDArray[np.float64]]
+"""How a model is asked about an image of any size."""
 
 
 def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) -> NDArray[np.float64]:
@@ -50,12 +52,14 @@ def find_target(model: Model, pixels: NDArray[np.uint8], targets: list[Target]) 
     return np.asarray(found / 255, np.float64)
 
 
-def find_rescaled(model: Model, pixels: NDArray[np.uint8], target: Target, scale: float) -> Mask:
+def find_rescaled(
+    model: Model, pixels: NDArray[np.uint8], target: Target, scale: float, find: Find = find_target
+) -> Mask:
     """Where an image shows a target when the model sees it `scale` times as large; a mask of the image's own size."""
     height, width = pixels.shape[:2]
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-    found = Image.fromarray(find_target(model, small, [target])[0].astype(np.float32))
+    found = Image.fromarray(find(model, small, [target])[0].astype(np.float32))
     return np.asarray(found.resize((width, height), Image.Resampling.BILINEAR)) >= target.threshold
 
 
@@ -79,7 +83,7 @@ def measure_examples(model: Model, target: Target, examples: list[Example]) -> d
 
 def find_scale(target: Target) -> float:
     """How much larger than they are the images that a target was taught by are shown to the model."""
-    return TAUGHT_MPP.get(target.name, target.mpp) / target.mpp
+    return (DSB_MPP if target.name == "nuclei" else EBHI_MPP) / target.mpp
 
 
 def measure_grades(model: Model, grades: list[Target], examples: list[Example]) -> Table:

@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 import wsiparse
-from benchmarks.model_quality import GLAS_MPP, MONUSEG_MPP, ROOT, Table, print_tables, summarize
+from benchmarks.model_quality import DSB_MPP, EBHI_MPP, GLAS_MPP, MONUSEG_MPP, ROOT, Table, print_tables, summarize
 from wsiparse.evaluation.measures import Evaluation
 from wsiparse.evaluation.table import name_objects
 from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, list_models, load_model
@@ -31,7 +31,6 @@ from wsiparse.training.dataset import read_examples
 
 SPLIT = ROOT / "configs/train/open-1-split.csv"
 GLAND, NUCLEI = "glandular structure", "nuclei"
-EBHI_MPP, DSB_MPP = 1.5, 0.5
 TABLES = {
     "through run and evaluate": ("images", "mean", "mean low", "mean high", "median", "PQ", "PQ pooled"),
     "added pixels": ("Dice", "low", "high", "iou", "precision", "recall", "ece", "hd95_um"),

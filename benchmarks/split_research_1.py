@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from benchmarks.model_quality import DSB_MPP, GLAS_MPP, MONUSEG_MPP, ROOT
 from benchmarks.split_open_1 import choose_part
 from wsiparse.training.dataset import COLUMNS, Example, load_picture, read_examples
 
-ROOT = Path(__file__).parents[1]
 PACKED = ROOT / "train-out/research-1-data"
 SPLIT = ROOT / "configs/train/research-1-split.csv"
 GLAND_MPP, CELL_MPP = 1.5, 0.4
-GLAS_MPP, DSB_MPP, MONUSEG_MPP, CRC_MPP = 0.62, 0.5, 0.2462, 0.55
+CRC_MPP = 0.55
 CLASSES = {
     "epithelial": "epithelial cells",
     "fibroblast": "connective tissue cells",

@@ -8,6 +8,7 @@ a slide is. `cost` is the pixels that the model sees by those that are kept.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from benchmarks.model_quality import (
     GLAS_MPP,
     MONUSEG_MPP,
     Mask,
+    find_rescaled,
     read_glas,
     read_monuseg,
     score_masks,
@@ -65,28 +67,28 @@ def measure(model: Model, images: Set, tile: int, overlap: int) -> Row:
     target = Ontology(model.targets).find(images.target)
     scores = []
     for path in images.paths:
-        image = Image.open(path).convert("RGB")
-        scale = images.mpp / target.mpp
-        size = round(image.width * scale), round(image.height * scale)
-        found = find_tiled(model, np.asarray(image.resize(size, Image.Resampling.LANCZOS)), target, (tile, overlap))
-        large = Image.fromarray(found.astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR)
-        scores.append(score_masks(np.asarray(large) >= 255 * target.threshold, images.read(path)))
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        find = functools.partial(find_tiled, tile=tile, overlap=overlap)
+        found = find_rescaled(model, pixels, target, images.mpp / target.mpp, find)
+        scores.append(score_masks(found, images.read(path)))
     cost = (tile / (tile - overlap)) ** 2
     return {"images of": images.name, "tile": tile, "overlap": overlap, "cost": cost, **summarize(scores)}
 
 
-def find_tiled(model: Model, pixels: NDArray[np.uint8], target: Target, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Probabilities 0..255 of an image [H, W, 3] amid its mirror images, its corner within a tile's core."""
-    (tile, overlap), (height, width) = size, pixels.shape[:2]
+def find_tiled(
+    model: Model, pixels: NDArray[np.uint8], targets: list[Target], *, tile: int, overlap: int
+) -> NDArray[np.float64]:
+    """Probabilities [K, H, W] of an image amid its mirror images, its corner within a tile's core."""
+    height, width = pixels.shape[:2]
     core, margin, ahead = tile - overlap, overlap // 2, tile // 3
     before, after = margin + ahead, tile + core
     mosaic = np.pad(pixels, ((before, after), (before, after), (0, 0)), mode="symmetric")
-    found = np.empty((height + ahead + core, width + ahead + core), np.uint8)
+    found = np.empty((len(targets), height + ahead + core, width + ahead + core))
     for y in range(0, height + ahead, core):
         for x in range(0, width + ahead, core):
-            answer = model.predict(mosaic[None, y : y + tile, x : x + tile], [target])[0, 0]
-            found[y : y + core, x : x + core] = answer[margin : margin + core, margin : margin + core]
-    return found[ahead : ahead + height, ahead : ahead + width]
+            answer = model.predict(mosaic[None, y : y + tile, x : x + tile], targets)[0] / 255
+            found[:, y : y + core, x : x + core] = answer[:, margin : margin + core, margin : margin + core]
+    return found[:, ahead : ahead + height, ahead : ahead + width]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from benchmarks.model_quality import find_scale
 from tests.drawing import draw_tissue
 from wsiparse.errors import ModelError
 from wsiparse.models.load import ModelSpec, list_models, load_model
@@ -24,8 +25,6 @@ from wsiparse.training.dataset import load_picture, read_examples
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data"
-MPP = {"nuclei": 0.5}
-"""That of the images; those of glands are taken at the working mpp."""
 SMALL = Sizes(channels=(8, 16), blocks=(1, 1), embedding=8, text_width=16, text_heads=2, buckets=64)
 
 
@@ -43,7 +42,7 @@ def tiles() -> NDArray[np.uint8]:
 def measure_dice(model: Model, target: Target, folder: str) -> float:
     scores = []
     for example in read_examples(DATA / folder / "examples.csv", DATA / folder):
-        picture = load_picture(example).resize(MPP.get(target.name, target.mpp) / target.mpp)
+        picture = load_picture(example).resize(find_scale(target))
         found = model.predict(picture.pixels[None], [target])[0, 0] >= 255 * target.threshold
         scores.append(2 * (found & picture.mask).sum() / (found.sum() + picture.mask.sum()))
     return float(np.mean(scores))

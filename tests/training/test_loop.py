@@ -226,6 +226,7 @@ def test_the_average_moves_towards_the_network() -> None:
         ({"data": '"$WSIPARSE_NO_SUCH_FOLDER"'}, "environment variable"),
         ({"batch": "2\nsizes2 = 1"}, "unknown key"),
         ({"batch": "2\nstart_share = 0.5"}, "weights to start from"),
+        ({"batch": "2\nmpp = { 'dark disc' = 0.0 }"}, "µm per pixel above 0"),
         ({"batch": "2\nstart = 'wsiparse-open-1'\nstart_share = 1.0"}, "0 to below 1"),
     ],
 )

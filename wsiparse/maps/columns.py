@@ -1,4 +1,4 @@
-"""Arrow columns laid from bytes: Arrow's own constructors import pandas, 0.3 s and 40 MB of every worker."""
+"""Arrow columns laid from bytes: Arrow's own constructors import pandas, time and memory of every worker."""
 
 from __future__ import annotations
 

@@ -108,6 +108,8 @@ def _check_values(settings: TrainingSettings, path: str | Path) -> None:
         raise InputError(
             f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}"
         )
+    if wrong := [f"{name} = {mpp}" for name, mpp in settings.mpp.items() if not mpp > 0]:
+        raise InputError(f"training config {path}: mpp of {wrong[0]}; expected µm per pixel above 0")
     if not 0 <= settings.start_share < 1 or (settings.start_share and not settings.start):
         raise InputError(
             f"training config {path}: start_share {settings.start_share}, start {settings.start!r}; expected a share "
