@@ -11,6 +11,7 @@ from benchmarks.split_open_1 import choose_part, group_overlaps, list_dsb, list_
 from wsiparse.errors import InputError, ReferenceFileError, TargetError
 from wsiparse.ontology import load_ontology
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples, weigh_pictures
+from wsiparse.training.screening import find_fault
 
 ROOT = Path(__file__).parents[2]
 SPLIT = ROOT / "configs/train/open-1-split.csv"
@@ -122,3 +123,20 @@ def test_masks_of_one_image_become_its_layers(tmp_path: Path) -> None:
     assert picture.present == ("full", "empty")
     assert picture.masks.mean((1, 2)).tolist() == [1, 0]
     assert picture.stack().shape == (6, 6, 8)
+
+
+def test_what_nobody_labelled_is_hidden(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    for name, box in (("disc", (0, 0, 4, 6)), ("unsure", (4, 0, 6, 6)), ("torn", (5, 0, 7, 6))):
+        mask = Image.new("L", (8, 6))
+        mask.paste(255, box)
+        mask.save(tmp_path / f"{name}.png")
+    classes = {"disc": "disc", "unsure": "Ignore*", "torn": "Ignore*"}
+    rows = [Example(tmp_path / "a.png", tmp_path / f"{n}.png", (c,), "one", "train") for n, c in classes.items()]
+    picture = load_picture(*rows)
+    assert picture.present == ("disc",)
+    assert picture.mask[0].tolist() == [True] * 4 + [False] * 4
+    assert picture.hidden is not None
+    assert picture.hidden[0].tolist() == [False] * 4 + [True] * 3 + [False]
+    alone = load_picture(*rows[1:])
+    assert find_fault(alone) == "no target is named"

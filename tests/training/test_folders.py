@@ -48,6 +48,19 @@ def test_several_masks_of_an_image_are_one_sample(tmp_path: Path) -> None:
     assert first.read().masks.shape == (2, 48, 48)
 
 
+def test_a_mask_of_what_is_to_be_ignored_hides_its_pixels(tmp_path: Path) -> None:
+    make_published(tmp_path)
+    save_pair(tmp_path / "no.png", tmp_path / "train_mask/slide 0_pathology_colon_unsure.png", 40)
+    (tmp_path / "mapping.toml").write_text('unsure = "Ignore*"')
+    first, _ = load_lesson(
+        read_folder(tmp_path, targets=("dark disc", "light disc"), mapping="mapping.toml"), TILES
+    ).train
+    assert first.present == ("dark disc",)
+    hidden = first.read().hidden
+    assert hidden is not None
+    assert 0 < hidden.mean() < 1
+
+
 def test_the_sentences_of_the_published_layout_are_ways_to_ask(tmp_path: Path) -> None:
     make_published(tmp_path)
     sentences = [{"raw": "", "sent": text, "sent_id": n} for n, text in enumerate(("ink blot", "black disc"))]

@@ -16,6 +16,8 @@ from wsiparse.training.dataset import Picture
 
 STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 """Optical density of haematoxylin, eosin and DAB in red, green, blue (Ruifrok and Johnston 2001)."""
+TISSUE_DENSITY = 0.08
+"""Mean optical density above which a pixel shows more than glass."""
 
 
 def warp_picture(picture: Picture, side: int, scales: tuple[float, float], random: np.random.Generator) -> Tensor:
@@ -66,6 +68,44 @@ def swap_stains(images: Tensor, random: np.random.Generator, share: float) -> Te
     moved = (amounts - mean) * gain + mean[other]
     density = torch.einsum("nshw,sc->nchw", torch.lerp(amounts, moved, way.float()), STAINS)
     return torch.exp(-density.clamp(0, 5.5))
+
+
+def fade_objects(images: Tensor, objects: Tensor, random: np.random.Generator, share: float) -> Tensor:
+    """Images [N, 3, H, W] in 0..1 with less contrast between small objects [N, 1, H, W] and what lies around them.
+
+    A `share` of the images is changed: half of those become pale within their objects but for a rim, as vesicular
+    nuclei are; in the others patches of the tissue around come nearer to the objects' density, as dark cytoplasm does.
+    """
+    density = -torch.log(images.clamp(min=1 / 256))
+    faded = [fade(*pair, random) for pair in zip(density, objects, strict=True)]
+    chosen = torch.from_numpy(random.random((len(images), 1, 1, 1)) < share)
+    return torch.where(chosen, torch.exp(-torch.stack(faded)), images)
+
+
+def fade(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tensor:
+    """Density [3, H, W] of one image, either its objects [1, H, W] paler or the tissue around them darker."""
+    tissue = (density.mean(0, keepdim=True) > TISSUE_DENSITY) & (objects == 0)
+    inner, outer = (_average_within(density, where) for where in (objects, tissue.float()))
+    if random.random() < 1 / 2:
+        way = _draw_patches(density.shape, random, (16, 64), 0.9)
+        rim = int(random.integers(1, 6))
+        filled = functional.avg_pool2d(objects[None], 2 * rim + 1, 1, rim, count_include_pad=False)[0]
+        return torch.lerp(density, torch.minimum(density, outer), way * (4 * filled - 3).clamp(min=0))
+    # Patches as small as nuclei would look like some.
+    way = _draw_patches(density.shape, random, (2, 6), 0.6)
+    return torch.lerp(density, torch.maximum(density, inner), way * tissue)
+
+
+def _average_within(density: Tensor, where: Tensor) -> Tensor:
+    mean: Tensor = (density * where).sum((1, 2), keepdim=True) / where.sum().clamp(min=1)
+    return mean
+
+
+def _draw_patches(shape: torch.Size, random: np.random.Generator, counts: tuple[int, int], most: float) -> Tensor:
+    """A smooth field [1, H, W] from 0 to `most` or less, with so many patches along a side."""
+    coarse = _draw_normal(random, (1, 1, *([int(random.integers(*counts))] * 2)), 0.5, 0.5)
+    patches = functional.interpolate(coarse, shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
+    return patches * float(random.uniform(0.2, most))
 
 
 def _draw_clouds(shape: torch.Size, random: np.random.Generator, strength: float) -> Tensor:

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsiparse.ontology import Ontology, Target
-from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
+from wsiparse.training.augment import (
+    blank_corners,
+    fade_objects,
+    jitter_light,
+    jitter_stain,
+    swap_stains,
+    warp_picture,
+)
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
 from wsiparse.training.settings import TrainingSettings
 
@@ -52,11 +59,18 @@ class BatchSource:
         pictures = [self._pictures[index].read() for index in chosen]
         warped = [warp_picture(picture, settings.crop, settings.scales, random) for picture in pictures]
         crops = torch.stack([_spread_masks(*pair, self._supervision) for pair in zip(warped, pictures, strict=True)])
-        images = swap_stains(crops[:, :3], random, settings.swap_share)
+        images = fade_objects(crops[:, :3], self._find_instances(crops), random, settings.fade_share)
+        images = swap_stains(images, random, settings.swap_share)
         images = jitter_light(jitter_stain(images, random, settings.stain_strength), random, 1.0)
         crops = blank_corners(torch.cat([images, crops[:, 3:]], 1), random, settings.glass_share)
         tokens = self._tokenize(self._word_prompts(random))
         return _label_crops(crops, pictures, self._supervision, tokens)
+
+    def _find_instances(self, crops: Tensor) -> Tensor:
+        """Where [N, 1, H, W] a target is outlined whose objects are told apart."""
+        columns = [3 + column for column, target in enumerate(self._targets) if target.instances]
+        outlined: Tensor = crops[:, columns].sum(1, keepdim=True).clamp(max=1)
+        return outlined
 
     def _word_prompts(self, random: np.random.Generator) -> list[str]:
         settings = self._settings

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from wsiparse.annotations.classes import is_ignored
 from wsiparse.errors import InputError, ReferenceFileError, TargetError
 from wsiparse.ontology import Ontology
 
@@ -28,11 +29,19 @@ class Example:
     mask: Path
     """Labels of the same size; every non-zero pixel is each of the `present` targets."""
     present: tuple[str, ...]
-    """Names of the targets that the mask outlines; the others of their groups are known to be absent."""
+    """Names of the targets that the mask outlines; the others of their groups are known to be absent.
+
+    `Ignore*` alone: the mask hides its pixels, for nobody says what they show.
+    """
     case: str
     """Examples of one case (patient, slide) stay in one part."""
     part: str
     """`train`, `test` (kept apart, only measured) or `excluded`."""
+
+    @property
+    def hides(self) -> bool:
+        """True where the mask outlines nothing, but marks what is unknown."""
+        return bool(self.present) and all(map(is_ignored, self.present))
 
 
 @dataclass(frozen=True)
@@ -138,8 +147,11 @@ def load_picture(*examples: Example) -> Picture:
     Raises ReferenceFileError where a file cannot be read or a mask differs from the image in size.
     """
     pixels = _read_pixels(examples[0].image)
-    masks = np.stack([_read_mask(example, pixels.shape[:2]) for example in examples])
-    return Picture(pixels, masks, tuple(example.present for example in examples))
+    outlined = [example for example in examples if not example.hides]
+    hiding = [example for example in examples if example.hides]
+    masks, unknown = (_read_masks(part, pixels.shape[:2]) for part in (outlined, hiding))
+    hidden = np.logical_or.reduce(unknown, 0)
+    return Picture(pixels, masks, tuple(e.present for e in outlined), hidden=hidden if hiding else None)
 
 
 def _read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -148,6 +160,10 @@ def _read_pixels(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise ReferenceFileError(f"{path.name}: {error}; expected an image and its mask") from error
+
+
+def _read_masks(examples: Sequence[Example], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.array([_read_mask(example, size) for example in examples], np.bool_).reshape(-1, *size)
 
 
 def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.bool_]:

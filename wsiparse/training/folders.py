@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsiparse.errors import InputError
-from wsiparse.evaluation.names import TargetNames
+from wsiparse.evaluation.names import IGNORED, TargetNames
 from wsiparse.training.dataset import Example
 from wsiparse.training.screening import Screening
 
@@ -84,7 +84,7 @@ def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screenin
             raise InputError(f"{mask}: no image {stem} in {shelf.images}; expected one of that name; add or rename it")
         masked.add(stem)
         target = names.resolve_file(word, mask)
-        if target not in names.evaluated:
+        if target not in (*names.evaluated, IGNORED):
             screening.skip("mask of another target", mask.name)
             continue
         case = splitting.find_case(stem, stem.rsplit("_", 2)[0] if shelf.published else stem)

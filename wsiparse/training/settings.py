@@ -59,6 +59,8 @@ class TrainingSettings:
     stain_strength: float = 1.0
     swap_share: float = 0.0
     """Share of crops that take on the stain of another of their batch."""
+    fade_share: float = 0.0
+    """Share of crops whose nuclei turn pale inside, or lie in darker tissue; of targets with `instances` alone."""
     glass_share: float = 0.1
     """Share of crops that show empty glass."""
     learning_rate: float = 2e-3
