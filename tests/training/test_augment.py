@@ -5,7 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsiparse.training.augment import STAINS, blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
+from wsiparse.training.augment import (
+    STAINS,
+    blank_corners,
+    fade_objects,
+    jitter_light,
+    jitter_stain,
+    swap_stains,
+    warp_picture,
+)
 from wsiparse.training.dataset import Picture
 
 seeds = st.integers(0, 2**32 - 1)
@@ -105,3 +113,36 @@ def test_glass_holds_nothing(seed: int) -> None:
     glass = blanked[:, :3].amin(1) > 0
     assert torch.equal(blanked[:, 3] == 0, glass)
     assert torch.equal(blank_corners(crops.clone(), np.random.default_rng(seed), 0.0), crops)
+
+
+def draw_nuclei(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Dark discs in lighter tissue beside glass [count, 3, 64, 64], and where they are [count, 1, 64, 64]."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    discs = ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2 < 100).float()
+    image = torch.where(discs > 0, 0.3, torch.where(x < 48, 0.7, 1.0))
+    return image.expand(count, 3, 64, 64).clone(), discs.expand(count, 1, 64, 64)
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=30)
+def test_nuclei_fade_into_their_tissue_but_for_a_rim(seed: int) -> None:
+    images, discs = draw_nuclei(4)
+    faded = fade_objects(images, discs, np.random.default_rng(seed), 1.0)
+    inside, glass = discs.bool().expand_as(images), images == 1
+    assert (faded[inside] >= images[inside] - 1e-5).all()
+    assert (faded[~inside] <= images[~inside] + 1e-5).all()
+    assert torch.allclose(faded[glass], images[glass])
+    assert faded[inside].max() <= 0.7 + 1e-5
+    assert faded[~inside].min() >= 0.3 - 1e-5
+    assert (faded - images).abs().amax((1, 2, 3)).max() > 0.01
+    edge = inside & (torch.nn.functional.avg_pool2d(discs, 3, 1, 1) < 0.75)
+    assert torch.allclose(faded[edge], images[edge])
+
+
+@given(seeds, st.floats(0, 1))
+@settings(deadline=None, max_examples=20)
+def test_images_without_nuclei_do_not_fade(seed: int, share: float) -> None:
+    images, discs = draw_nuclei(3)
+    none = torch.zeros_like(discs)
+    assert torch.allclose(fade_objects(images, none, np.random.default_rng(seed), share), images, atol=1e-6)
+    assert fade_objects(images, discs, np.random.default_rng(seed), 0.0) is images

@@ -76,6 +76,8 @@ def fade_objects(images: Tensor, objects: Tensor, random: np.random.Generator, s
     A `share` of the images is changed: half of those become pale within their objects but for a rim, as vesicular
     nuclei are; in the others patches of the tissue around come nearer to the objects' density, as dark cytoplasm does.
     """
+    if not share:
+        return images
     density = -torch.log(images.clamp(min=1 / 256))
     faded = [fade(*pair, random) for pair in zip(density, objects, strict=True)]
     chosen = torch.from_numpy(random.random((len(images), 1, 1, 1)) < share)
