@@ -146,3 +146,15 @@ def test_images_without_nuclei_do_not_fade(seed: int, share: float) -> None:
     none = torch.zeros_like(discs)
     assert torch.allclose(fade_objects(images, none, np.random.default_rng(seed), share), images, atol=1e-6)
     assert fade_objects(images, discs, np.random.default_rng(seed), 0.0) is images
+
+
+def test_strands_lie_on_glass_alone_and_have_no_masks() -> None:
+    crops = torch.cat([torch.full((12, 3, 64, 64), 0.5), torch.ones(12, 2, 64, 64)], 1)
+    plain, winding = (blank_corners(crops.clone(), np.random.default_rng(4), 1.0, share) for share in (0.0, 1.0))
+    for blanked in (plain, winding):
+        masks = blanked[:, 3:]
+        assert (masks.amax(1) == masks.amin(1)).all()
+        assert (blanked[:, :3][(masks[:, :1] == 1).expand(-1, 3, -1, -1)] == 0.5).all()
+    glass = winding[:, 3] == 0
+    assert glass.any()
+    assert winding[:, 1][glass].std() > 3 * plain[:, 1][plain[:, 3] == 0].std()

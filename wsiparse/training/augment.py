@@ -132,20 +132,32 @@ def jitter_light(images: Tensor, random: np.random.Generator, strength: float) -
     return (images + _draw_normal(random, tuple(images.shape), 0, 0.012 * strength)).clamp(0, 1)
 
 
-def blank_corners(crops: Tensor, random: np.random.Generator, share: float) -> Tensor:
+def blank_corners(crops: Tensor, random: np.random.Generator, share: float, strand_share: float = 0.0) -> Tensor:
     """Crops [N, 3 + C, H, W] of which a `share` shows empty glass: all of it, or beyond a straight edge.
 
-    Where the glass is, the masks are empty and nothing is hidden.
+    Over a `strand_share` of the glass go thin strands of tissue, as fat leaves them. Where the glass is, the masks are
+    empty and nothing is hidden.
     """
     side = crops.shape[-1]
     places = torch.arange(side).float() / side - 0.5
     for crop in [crop for crop in crops if random.random() < share]:
         angle, reach = random.uniform(0, 2 * math.pi), random.choice([-1.0, random.uniform(-0.2, 0.6)])
         beyond = math.cos(angle) * places[None, :] + math.sin(angle) * places[:, None] > reach  # [H, W]
-        glass = torch.from_numpy(random.uniform(0.84, 1.0, 3)).float()
-        crop[:3] = torch.where(beyond, glass[:, None, None], crop[:3])
+        glass = torch.from_numpy(random.uniform(0.84, 1.0, 3)).float()[:, None, None]
+        if strand_share and random.random() < strand_share:
+            glass = glass * _draw_strands(side, random)
+        crop[:3] = torch.where(beyond, glass, crop[:3])
         crop[3:] = torch.where(beyond, 0.0, crop[3:])
     return crops
+
+
+def _draw_strands(side: int, random: np.random.Generator) -> Tensor:
+    """Share of the light [3, side, side] that passes strands without nuclei, which wind where a smooth field is 0."""
+    coarse = _draw_normal(random, (1, 1, *([int(random.integers(3, 9))] * 2)), 0, 1)
+    field = functional.interpolate(coarse, (side, side), mode="bicubic", align_corners=False)[0]
+    amount = torch.exp(-((field / random.uniform(0.03, 0.2)) ** 2))
+    color = torch.from_numpy(random.uniform(0, (0.4, 0.9))).float() @ STAINS[:2]
+    return torch.exp(-amount * color[:, None, None])
 
 
 def _draw_normal(random: np.random.Generator, shape: tuple[int, ...], mean: float, deviation: float) -> Tensor:

@@ -62,7 +62,8 @@ class BatchSource:
         images = fade_objects(crops[:, :3], self._find_instances(crops), random, settings.fade_share)
         images = swap_stains(images, random, settings.swap_share)
         images = jitter_light(jitter_stain(images, random, settings.stain_strength), random, 1.0)
-        crops = blank_corners(torch.cat([images, crops[:, 3:]], 1), random, settings.glass_share)
+        crops = torch.cat([images, crops[:, 3:]], 1)
+        crops = blank_corners(crops, random, settings.glass_share, settings.strand_share)
         tokens = self._tokenize(self._word_prompts(random))
         return _label_crops(crops, pictures, self._supervision, tokens)
 

@@ -63,6 +63,8 @@ class TrainingSettings:
     """Share of crops whose nuclei turn pale inside, or lie in darker tissue; of targets with `instances` alone."""
     glass_share: float = 0.1
     """Share of crops that show empty glass."""
+    strand_share: float = 0.0
+    """Share of these with thin strands of tissue on the glass."""
     learning_rate: float = 2e-3
     warmup_steps: int = 200
     weight_decay: float = 0.02
