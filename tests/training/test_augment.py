@@ -155,6 +155,8 @@ def test_strands_lie_on_glass_alone_and_have_no_masks() -> None:
         masks = blanked[:, 3:]
         assert (masks.amax(1) == masks.amin(1)).all()
         assert (blanked[:, :3][(masks[:, :1] == 1).expand(-1, 3, -1, -1)] == 0.5).all()
-    glass = winding[:, 3] == 0
-    assert glass.any()
-    assert winding[:, 1][glass].std() > 3 * plain[:, 1][plain[:, 3] == 0].std()
+    plain_spread, spread = (
+        [float(crop[1][crop[3] == 0].std()) for crop in crops if (crop[3] == 0).sum() > 1] for crops in (plain, winding)
+    )
+    assert max(plain_spread) < 1e-6
+    assert max(spread) > 0.05
