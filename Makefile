@@ -48,6 +48,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1.toml
 	$(BIN)/wsiparse train configs/train/open-1-finish.toml
 	$(BIN)/wsiparse train configs/train/open-1-nuclei.toml
+	$(BIN)/wsiparse train configs/train/open-1-fat.toml
 
 clean:
 	rm -rf $(VENV) demo

@@ -2,7 +2,7 @@
 
     WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.split_research_1
 
-The packed images and masks (about 500 MB) go to train-out/research-1-data. EBHI-Seg and DSB2018 stay divided as for
+The packed images and masks (about 440 MB) go to train-out/research-1-data. EBHI-Seg and DSB2018 stay divided as for
 wsiparse-open-1, GlaS and MoNuSeg as in their contests; CRCHistoPhenotypes names no patients, and a hash of an image's
 name decides. Those two large ones, MoNuSeg and CRCHistoPhenotypes, are cut in quarters and so drawn more often.
 
