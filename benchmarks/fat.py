@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.model_quality import Mask, find_rescaled
+from benchmarks.model_quality import find_rescaled
 from benchmarks.report import Row, print_table
-from benchmarks.split_research_1 import BETWEEN, CRC_MPP, DISC_UM, find_discs, read_points
+from benchmarks.split_research_1 import BEYOND, CRC_MPP, DISC_UM, find_discs, read_points
 from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, load_model
 from wsiparse.ontology import Ontology
 
@@ -32,35 +32,35 @@ def is_white(path: Path) -> bool:
         return bool((np.asarray(image.convert("RGB")).min(-1) > WHITE).mean() > 0.5)
 
 
-def mark_annotated(path: Path, side: int) -> Mask:
-    """Where [side, side] discs around the annotated nuclei lie."""
+def measure_annotated(path: Path) -> float:
+    """The share of an image that discs around its annotated nuclei cover."""
+    with Image.open(path) as image:
+        side = image.width
     points, _ = read_points(path.with_suffix(".csv"))
     if len(points) < 2:  # the discs are those nearer than the second nearest
-        return np.zeros((side, side), np.bool_)
-    found = find_discs(points, side, DISC_UM / CRC_MPP)
-    covered: Mask = (found >= 0) | (found == BETWEEN)
-    return covered
+        return 0.0
+    return float((find_discs(points, side, DISC_UM / CRC_MPP) != BEYOND).mean())
 
 
 def measure_weights(name: str, paths: list[Path]) -> Row:
-    """The shares over all images together."""
+    """The share that a model finds, over all images together."""
     model = load_model(ModelSpec(name, device="cpu"))
     target = Ontology(model.targets).find("nuclei")
     shares = []
     for path in paths:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-        found = find_rescaled(model, pixels, target, CRC_MPP / target.mpp)
-        shares.append((found.mean(), mark_annotated(path, len(pixels)).mean()))
-    found_share, annotated = np.mean(shares, 0).tolist()
-    return {"model": f"{model.name} {model.digest[:12]}", "found": found_share, "annotated": annotated}
+        shares.append(find_rescaled(model, pixels, target, CRC_MPP / target.mpp).mean())
+    return {"model": f"{model.name} {model.digest[:12]}", "found": float(np.mean(shares))}
 
 
 def main() -> None:
     """Measure the default model, or the weights named on the command line."""
     folder = Path(os.environ["WSIPARSE_SHARED_DATA"]) / "crchisto/images"
     paths = [path for path in sorted(folder.glob("*.webp")) if is_white(path)]
-    rows = [measure_weights(name, paths) for name in sys.argv[1:] or [DEFAULT_MODEL]]
+    annotated = float(np.mean([measure_annotated(path) for path in paths]))
+    models = sys.argv[1:] or [DEFAULT_MODEL]
+    rows = [{**measure_weights(name, paths), "annotated": annotated} for name in models]
     print_table(f"nuclei in {len(paths)} images that are mostly white", rows)
 
 

@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from benchmarks.model_quality import DSB_MPP, GLAS_MPP, MONUSEG_MPP, ROOT, find_target
+from benchmarks.model_quality import DSB_MPP, GLAS_MPP, MONUSEG_MPP, ROOT, find_rescaled
 from benchmarks.split_open_1 import choose_part
 from wsiparse.evaluation.names import IGNORED
 from wsiparse.models.load import ModelSpec, load_model
-from wsiparse.models.model import Model
 from wsiparse.ontology import Ontology
 from wsiparse.training.dataset import COLUMNS, Example, load_picture, read_examples
 
@@ -116,6 +115,7 @@ def pack_monuseg(data: Path) -> Iterator[Packed]:
 def pack_crchisto(data: Path) -> Iterator[Packed]:
     """Quarters of all images, with a disc for each point, and what else may be a nucleus hidden."""
     teacher = load_model(ModelSpec(device="cpu"))
+    target = Ontology(teacher.targets).find("nuclei")
     for path in sorted((data / "crchisto/images").glob("*.webp")):
         case = f"crchisto/{path.stem}"
         with Image.open(path) as opened:
@@ -125,15 +125,8 @@ def pack_crchisto(data: Path) -> Iterator[Packed]:
         nearest = find_discs(points * CRC_MPP / CELL_MPP, side, DISC_UM / CELL_MPP)
         masks = {CLASSES[name]: np.isin(nearest, np.flatnonzero(classes == name)) for name in CLASSES}
         resized = image.resize((side, side), Image.Resampling.LANCZOS)
-        masks[IGNORED] = find_nuclei(teacher, resized) & (nearest == BEYOND)
+        masks[IGNORED] = find_rescaled(teacher, np.asarray(resized), target, 1.0) & (nearest == BEYOND)
         yield from Packed(case, resized, masks, choose_part(case), case).quarter()
-
-
-def find_nuclei(model: Model, image: Image.Image) -> Mask:
-    """Where a model sees nuclei [H, W] in an image at their working mpp."""
-    target = Ontology(model.targets).find("nuclei")
-    found: Mask = find_target(model, np.asarray(image), [target])[0] >= target.threshold
-    return found
 
 
 def read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.str_]]:

@@ -79,12 +79,12 @@ def fade_objects(images: Tensor, objects: Tensor, random: np.random.Generator, s
     if not share:
         return images
     density = -torch.log(images.clamp(min=1 / 256))
-    faded = [fade(*pair, random) for pair in zip(density, objects, strict=True)]
+    faded = [_fade(*pair, random) for pair in zip(density, objects, strict=True)]
     chosen = torch.from_numpy(random.random((len(images), 1, 1, 1)) < share)
     return torch.where(chosen, torch.exp(-torch.stack(faded)), images)
 
 
-def fade(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tensor:
+def _fade(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tensor:
     """Density [3, H, W] of one image, either its objects [1, H, W] paler or the tissue around them darker."""
     tissue = (density.mean(0, keepdim=True) > TISSUE_DENSITY) & (objects == 0)
     inner, outer = (_average_within(density, where) for where in (objects, tissue.float()))
@@ -105,15 +105,13 @@ def _average_within(density: Tensor, where: Tensor) -> Tensor:
 
 def _draw_patches(shape: torch.Size, random: np.random.Generator, counts: tuple[int, int], most: float) -> Tensor:
     """A smooth field [1, H, W] from 0 to `most` or less, with so many patches along a side."""
-    coarse = _draw_normal(random, (1, 1, *([int(random.integers(*counts))] * 2)), 0.5, 0.5)
-    patches = functional.interpolate(coarse, shape[-2:], mode="bilinear", align_corners=False)[0].clamp(0, 1)
+    patches = (0.5 + 0.5 * _draw_field((1, *shape[-2:]), random, counts, "bilinear")[0]).clamp(0, 1)
     return patches * float(random.uniform(0.2, most))
 
 
 def _draw_clouds(shape: torch.Size, random: np.random.Generator, strength: float) -> Tensor:
     """Smooth patches of extra density [N, 1, H, W] in one image of three, as connective tissue has."""
-    coarse = _draw_normal(random, (shape[0], 1, *([int(random.integers(3, 24))] * 2)), 0, 1)
-    clouds = functional.interpolate(coarse, shape[-2:], mode="bicubic", align_corners=False).clamp(min=0)
+    clouds = _draw_field((shape[0], *shape[-2:]), random, (3, 24)).clamp(min=0)
     amount = random.uniform(0, 0.5 * strength, (shape[0], 1, 1, 1)) * (random.random((shape[0], 1, 1, 1)) < 1 / 3)
     return clouds * torch.from_numpy(amount).float()
 
@@ -153,11 +151,19 @@ def blank_corners(crops: Tensor, random: np.random.Generator, share: float, stra
 
 def _draw_strands(side: int, random: np.random.Generator) -> Tensor:
     """Share of the light [3, side, side] that passes strands without nuclei, which wind where a smooth field is 0."""
-    coarse = _draw_normal(random, (1, 1, *([int(random.integers(3, 9))] * 2)), 0, 1)
-    field = functional.interpolate(coarse, (side, side), mode="bicubic", align_corners=False)[0]
+    field = _draw_field((1, side, side), random, (3, 9))[0]
     amount = torch.exp(-((field / random.uniform(0.03, 0.2)) ** 2))
     color = torch.from_numpy(random.uniform(0, (0.4, 0.9))).float() @ STAINS[:2]
     return torch.exp(-amount * color[:, None, None])
+
+
+def _draw_field(
+    shape: tuple[int, int, int], random: np.random.Generator, counts: tuple[int, int], mode: str = "bicubic"
+) -> Tensor:
+    """Smooth normal noise [N, 1, H, W] for a shape N, H, W, with so many free values along a side."""
+    count = int(random.integers(*counts))
+    coarse = _draw_normal(random, (shape[0], 1, count, count), 0, 1)
+    return functional.interpolate(coarse, shape[1:], mode=mode, align_corners=False)
 
 
 def _draw_normal(random: np.random.Generator, shape: tuple[int, ...], mean: float, deviation: float) -> Tensor:
