@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from wsiparse.models.execution import ModelOptions
+from wsiparse.models.lanes import count_lanes
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
 from wsiparse.models.open_model import read_weights
@@ -209,7 +210,7 @@ def measure_cost(faces: Faces, path: Path) -> Table:
     sizes = {
         "parameters (million)": sum(p.numel() for p in network.parameters()) / 1e6,
         "GMAC": count_macs(network.eval(), model.tile) / 1e9,
-        "MB": model.tile_bytes / 1e6,
+        "MB": model.tile_bytes / count_lanes() / 1e6,
     }
     return {
         f"{model.tile} px": {**sizes, "CPU seconds": time_tile(model)},

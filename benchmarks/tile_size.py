@@ -33,7 +33,7 @@ from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.models.model import Model
 from wsiparse.ontology import Ontology, Target
 
-SIZES = ((512, 128), (384, 128), (256, 64), (192, 64))
+SIZES = ((768, 128), (512, 128), (384, 128), (256, 64))
 """Sides of tiles and overlaps."""
 
 

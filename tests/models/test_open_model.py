@@ -55,6 +55,18 @@ def test_glands_and_nuclei_of_kept_apart_cases_are_found(model: Model) -> None:
     assert measure_dice(model, find("nuclei"), "dsb2018") >= 0.85
 
 
+def test_the_number_of_threads_changes_no_byte(model: Model) -> None:
+    tiles = np.random.default_rng(5).integers(0, 256, (3, 256, 256, 3), np.uint8)
+    threads, answers = torch.get_num_threads(), []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        answers.append(model.predict(tiles, model.targets))
+    torch.set_num_threads(threads)
+    assert (answers[0] == answers[1]).all()
+    assert (answers[0] == answers[2]).all()
+    assert torch.get_num_threads() == threads
+
+
 def test_the_batch_changes_no_byte(model: Model, tiles: NDArray[np.uint8]) -> None:
     together = model.predict(tiles, model.targets)
     alone = [model.predict(tile[None], model.targets)[0] for tile in tiles]
@@ -192,14 +204,24 @@ model.predict(pixels[:, :32, :32], model.targets)
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
 before = read_kib("VmRSS")
 model.predict(pixels, model.targets)
-print((read_kib("VmHWM") - before) * 1024)
+print((read_kib("VmHWM") - before) * 1024, model.tile_bytes)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
-def test_tile_bytes_covers_the_measured_peak(model: Model) -> None:
+def test_tile_bytes_covers_the_measured_peak() -> None:
     # A small threshold hands freed memory back at once, so that the peak is the tile's own.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONPATH": str(ROOT)}
     run = [sys.executable, "-c", MEASURE_PEAK]
-    measured = int(subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout)
-    assert measured <= model.tile_bytes <= 2 * measured
+    printed = subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
+    measured, promised = map(int, printed.split())
+    assert measured <= promised <= 2 * measured
+
+
+def test_memory_counts_the_tiles_that_are_answered_at_once(model: Model) -> None:
+    threads, counted = torch.get_num_threads(), []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        counted.append(model.tile_bytes)
+    torch.set_num_threads(threads)
+    assert counted[1] == 3 * counted[0]

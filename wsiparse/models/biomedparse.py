@@ -63,7 +63,7 @@ class BiomedParse:
         )
         # Compiled as one: of two CUDA graphs in a row, the second may overwrite what the first one gave it.
         self._look = execution.compile(self._network.look)
-        self._call = execution.choose_caller()
+        self._map = execution.choose_mapper()
         self._embed = functools.cache(self._network.embed_texts)
 
     @functools.cached_property
@@ -119,14 +119,14 @@ class BiomedParse:
         self, answer: Callable[[Tensor, PromptEmbeddings], Tensor], pixels: NDArray[np.uint8], targets: Sequence[Target]
     ) -> NDArray[Any]:
         def ask(batch: int) -> list[NDArray[Any]]:
-            return [self._call(self._infer, answer, part, targets) for part in _split(pixels, batch)]
+            return self._map(self._infer, _split(pixels, batch), answer, targets)
 
         parts, self._batch = fit_batch(ask, self._batch)
         return np.concatenate(parts)[: len(pixels)]
 
     @torch.inference_mode()
     def _infer(
-        self, answer: Callable[[Tensor, PromptEmbeddings], Tensor], pixels: Tensor, targets: Sequence[Target]
+        self, pixels: Tensor, answer: Callable[[Tensor, PromptEmbeddings], Tensor], targets: Sequence[Target]
     ) -> NDArray[Any]:
         prompts = self._embed(tuple(target.at_site(None).prompt for target in targets))
         return answer(pixels.to(self._execution.device), prompts).cpu().numpy()

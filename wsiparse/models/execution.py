@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from wsiparse.models.lanes import count_lanes, spread_tiles
+
+Mapper = Callable[..., list[Any]]
+"""Takes a function, batches, and what the function is given besides."""
 CPU = torch.device("cpu")
 
 
@@ -52,6 +56,11 @@ class Execution:
         """Layout of the weights of convolutions."""
         return torch.channels_last if self.options.channels_last else torch.contiguous_format
 
+    @property
+    def lanes(self) -> int:
+        """How many light batches are answered at once."""
+        return count_lanes() if self.device.type == "cpu" and not self.options.compile else 1
+
     def round_products(self) -> torch.autocast:
         """The context in which the network runs: matrix products in its precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
@@ -63,19 +72,23 @@ class Execution:
         compiled: Callable[..., Any] = torch.compile(function, mode=self.options.compile)
         return compiled
 
-    def choose_caller(self) -> Callable[..., Any]:
-        """What calls a function with its arguments: directly, or, what is compiled, from one thread for ever.
+    def choose_mapper(self, *, light: bool = False) -> Mapper:
+        """What calls a function with each batch: one after another, or light ones on processors side by side.
 
-        CUDA graphs belong to the thread that recorded them, while a worker predicts from whichever is free.
+        CUDA graphs belong to the thread that recorded them, while a worker predicts from whichever is free: what is
+        compiled is called from one thread for ever.
         """
-        if not self.options.compile:
-            return _call
-        thread = ThreadPoolExecutor(1)
-        return lambda function, *arguments: thread.submit(function, *arguments).result()
+        if self.options.compile:
+            thread = ThreadPoolExecutor(1)
+            return lambda function, batches, *arguments: thread.submit(
+                map_in_turn, function, batches, *arguments
+            ).result()
+        return spread_tiles if light and self.device.type == "cpu" else map_in_turn
 
 
 EAGER = Execution()
 
 
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
+def map_in_turn(function: Callable[..., Any], batches: Sequence[Any], *arguments: Any) -> list[Any]:
+    """`function` of each batch and the arguments, one after another."""
+    return [function(batch, *arguments) for batch in batches]

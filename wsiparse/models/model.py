@@ -37,7 +37,7 @@ class Model(Protocol):
 
     @property
     def tile_bytes(self) -> int:
-        """Memory one tile needs at the peak of its forward pass."""
+        """Memory it takes to answer about a tile, and about those that it answers beside it."""
 
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
         """Probabilities of tiles [N, tile, tile, 3] as uint8 [N, K, tile, tile], K in the order of `targets`.

@@ -61,18 +61,18 @@ class OpenModel:
         self._batch = 1 if execution.device.type == "cpu" else execution.batch
         self._network = place_network(fold_normalization(network.eval()), execution.device)
         self._encode_image = execution.compile(self._network.image)
-        self._call = execution.choose_caller()
+        self._map = execution.choose_mapper(light=True)
         self._embed_text = functools.cache(self._encode_text)
 
     @property
     def tile_bytes(self) -> int:
-        """Memory one tile needs at the peak of its forward pass, for as many prompts as the model has targets."""
+        """Memory of the tiles answered at once at their peak, for as many prompts as the model has targets."""
         return self.tile**2 * self.pixel_bytes
 
     @property
     def pixel_bytes(self) -> int:
-        """Memory that each pixel of a tile takes."""
-        return BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets)
+        """Memory that each pixel of a tile takes, in all tiles that are answered at once."""
+        return (BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets)) * self._execution.lanes
 
     @property
     def stride(self) -> int:
@@ -104,8 +104,7 @@ class OpenModel:
 
     def _answer(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
         parts, self._batch = fit_batch(
-            lambda batch: [self._call(self._predict_batch, part, prompts) for part in _split_tiles(pixels, batch)],
-            self._batch,
+            lambda batch: self._map(self._predict_batch, _split_tiles(pixels, batch), prompts), self._batch
         )
         return np.concatenate(parts)[: len(pixels)]
 
