@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
-from wsiparse.models.lanes import count_lanes, spread_tiles
+from wsiparse.models import lanes
+from wsiparse.models.lanes import MOST_LANES, count_lanes, spread_tiles
 
 
 def test_answers_come_in_the_order_of_the_tiles() -> None:
@@ -33,3 +35,17 @@ def test_as_many_tiles_are_answered_at_once_as_there_are_lanes() -> None:
 def test_what_fails_for_one_tile_fails_for_all() -> None:
     with pytest.raises(ZeroDivisionError):
         spread_tiles(lambda tile: 1 // tile, [1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"), [("max 100000", 12), ("250000 100000", 2), ("50000 100000", 1), ("6400000 100000", 12)]
+)
+def test_a_container_has_as_many_lanes_as_it_may_use_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, count: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(lanes, "CONTAINER_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 12)
+    assert count_lanes() == count
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert count_lanes() == min(count if count < 12 else 64, MOST_LANES)

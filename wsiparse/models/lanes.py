@@ -10,6 +10,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,21 @@ MOST_LANES = 16
 """As many tiles as a block has by default; a machine of more processors is better shared by several workers."""
 
 
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor a container may use, and of which period; `max` where it may use all."""
+
+
 def count_lanes() -> int:
-    """Tiles at once in this process: as many as torch was given threads, by OMP_NUM_THREADS or the processors."""
-    return min(torch.get_num_threads(), MOST_LANES)
+    """Tiles at once in this process: as many as torch was given threads, by OMP_NUM_THREADS or the processors.
+
+    A container whose share of the processors is limited still sees them all, and so does torch.
+    """
+    return min(torch.get_num_threads(), _count_allowed(), MOST_LANES)
+
+
+def _count_allowed() -> int:
+    share, period = CONTAINER_LIMIT.read_text().split() if CONTAINER_LIMIT.exists() else ("max", "1")
+    return MOST_LANES if share == "max" else max(int(share) // int(period), 1)
 
 
 def spread_tiles(function: Callable[..., Any], tiles: Sequence[Any], *arguments: Any) -> list[Any]:

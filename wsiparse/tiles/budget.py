@@ -47,7 +47,7 @@ def refuse_unaffordable(budget: Budget, memory_bytes: int, disk_bytes: int) -> N
     if budget.memory_bytes > memory_bytes:
         raise PlanError(
             f"the plan needs {_gigabytes(budget.memory_bytes)} of memory and {_gigabytes(memory_bytes)} may be used; "
-            "lower block_tiles or window, or raise memory_gb"
+            "lower block_tiles, window or, on processors, OMP_NUM_THREADS, or raise memory_gb"
         )
     if budget.disk_bytes > disk_bytes:
         raise PlanError(
