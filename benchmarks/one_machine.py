@@ -85,7 +85,7 @@ def list_pairs(side: int) -> Iterator[Pair]:
         Way("default model, threads", one, NUCLEI | whole, ONE_THREAD),
         Way("default model, processes", one, NUCLEI | two, ONE_THREAD),
     )
-    for name, settings, size in (("default model", NUCLEI, 2 * side), ("tiny model", TINY, 8 * side)):
+    for name, settings, size in (("default model", NUCLEI, 4 * side), ("tiny model", TINY, 8 * side)):
         islands = Way(f"{name}, 5 % tissue", find_slide(size, TISSUE), settings)
         yield GLASS, islands, Way(f"{name}, full", find_slide(size), settings | whole)
 
