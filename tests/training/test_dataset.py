@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from benchmarks.split_open_1 import choose_part, group_overlaps, list_dsb, list_
 from wsiparse.errors import InputError, ReferenceFileError, TargetError
 from wsiparse.ontology import load_ontology
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples, weigh_pictures
+from wsiparse.training.scaling import scale_picture
 from wsiparse.training.screening import find_fault
 
 ROOT = Path(__file__).parents[2]
@@ -140,3 +142,25 @@ def test_what_nobody_labelled_is_hidden(tmp_path: Path) -> None:
     assert picture.hidden[0].tolist() == [False] * 4 + [True] * 3 + [False]
     alone = load_picture(*rows[1:])
     assert find_fault(alone) == "no target is named"
+
+
+def test_an_image_may_say_what_it_does_not_show(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "muscle.png")
+    Image.new("L", (8, 6), 1).save(tmp_path / "nuclei.png")
+    rows = "muscle.png,,,one,train,gland;polyp\nmuscle.png,nuclei.png,nuclei,one,train,gland\n"
+    bare, outlined = read_examples(write_table(tmp_path, rows, HEAD.replace("part", "part,absent")), tmp_path)
+    supervision = Supervision(("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"))
+    picture = load_picture(bare)
+    assert picture.masks.shape == (0, 6, 8)
+    assert picture.resize(2).stack().shape == (4, 12, 16)
+    assert supervision.mark_known(picture).tolist() == [True, True, False, False]
+    assert find_fault(picture) == ""
+    assert supervision.mark_known(load_picture(outlined)).tolist() == [True, False, False, True]
+    assert load_picture(bare, outlined).absent == ("gland", "polyp")
+    with pytest.raises(TargetError, match="'bone'"):
+        supervision.mark_known(replace(picture, absent=("bone",)))
+
+
+def test_an_image_that_shows_nothing_has_the_size_of_what_is_absent() -> None:
+    picture = replace(label_picture(()), absent=("gland",))
+    assert scale_picture(picture, {"gland": 2.0}).pixels.shape == (4, 4, 3)

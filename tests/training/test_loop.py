@@ -100,6 +100,17 @@ def test_training_writes_weights_that_load_and_a_log(tmp_path: Path) -> None:
         assert overlay.size == (3 * (2 * 32 + 4), 2 * 32 + 4)
 
 
+def test_images_known_to_show_no_target_are_learned_from_and_checked(tmp_path: Path) -> None:
+    config, table = write_config(tmp_path), tmp_path / "data/examples.csv"
+    head, *rows = table.read_text().splitlines()
+    for part, side in (("train", 40), ("test", 41)):
+        Image.new("RGB", (side, side), (200, 150, 180)).save(tmp_path / f"data/{part}.png")
+    bare = [f"{part}.png,,,bare-{part},{part},glandular structure;polyp" for part in ("train", "test")]
+    table.write_text("\n".join([f"{head},absent", *(f"{row}," for row in rows), *bare]))
+    train(config)
+    assert read_log(tmp_path / "out")[0] == {"step": 0, "samples": 7, "skipped": {}}
+
+
 def test_a_stopped_run_ends_as_one_that_ran_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     through, stopped = tmp_path / "a", tmp_path / "b"
     through.mkdir()

@@ -37,6 +37,8 @@ class Example:
     """Examples of one case (patient, slide) stay in one part."""
     part: str
     """`train`, `test` (kept apart, only measured) or `excluded`."""
+    absent: tuple[str, ...] = ()
+    """Names of targets that the image is known to show nowhere; a row of these alone needs no mask."""
 
     @property
     def hides(self) -> bool:
@@ -56,6 +58,8 @@ class Picture:
     """Targets about which all is known, outlined or not; None says it of all in the outlined ones' groups."""
     hidden: NDArray[np.bool_] | None = None  # [H, W]
     """Pixels about which nothing is known; None knows all of them."""
+    absent: tuple[str, ...] = ()
+    """Targets that are nowhere in it, beside those of the outlined ones' groups."""
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -80,9 +84,9 @@ class Picture:
         def resize(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
             return np.asarray(Image.fromarray(raster).resize(size, kernel))
 
-        masks = np.stack([resize(mask * np.uint8(255)) >= 128 for mask in self.masks])
+        masks = [resize(mask * np.uint8(255)) >= 128 for mask in self.masks]
         hidden = None if self.hidden is None else resize(self.hidden * np.uint8(255)) >= 128
-        return replace(self, pixels=resize(self.pixels), masks=masks, hidden=hidden)
+        return replace(self, pixels=resize(self.pixels), masks=_stack_masks(masks, size[::-1]), hidden=hidden)
 
     def stack(self) -> NDArray[np.uint8]:
         """Red, green, blue, the masks and what is hidden as 0 or 255: [3 + L + 1, H, W]."""
@@ -103,7 +107,7 @@ class Sample(Protocol):
 
 
 def read_examples(table: str | Path, data: str | Path) -> list[Example]:
-    """The rows of a CSV with the columns image, mask, present (names parted by `;`), case and part.
+    """The rows of a CSV: image, mask, present (names parted by `;`), case, part and, where there is one, absent.
 
     Image and mask are relative to the folder `data`. InputError where a column is missing or a part is
     unknown.
@@ -129,8 +133,12 @@ def check_part(part: str, source: str) -> str:
 
 
 def _parse_row(row: Mapping[str, str], data: Path) -> Example:
-    names = tuple(name.strip() for name in row["present"].split(";") if name.strip())
-    return Example(data / row["image"], data / row["mask"], names, row["case"], row["part"])
+    present, absent = (_split_names(row.get(column) or "") for column in ("present", "absent"))
+    return Example(data / row["image"], data / row["mask"], present, row["case"], row["part"], absent)
+
+
+def _split_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(";") if name.strip())
 
 
 def group_images(examples: Sequence[Example]) -> list[tuple[Example, ...]]:
@@ -147,11 +155,12 @@ def load_picture(*examples: Example) -> Picture:
     Raises ReferenceFileError where a file cannot be read or a mask differs from the image in size.
     """
     pixels = _read_pixels(examples[0].image)
-    outlined = [example for example in examples if not example.hides]
+    outlined = [example for example in examples if not example.hides and (example.present or not example.absent)]
     hiding = [example for example in examples if example.hides]
     masks, unknown = (_read_masks(part, pixels.shape[:2]) for part in (outlined, hiding))
     hidden = np.logical_or.reduce(unknown, 0)
-    return Picture(pixels, masks, tuple(e.present for e in outlined), hidden=hidden if hiding else None)
+    absent = tuple(dict.fromkeys(name for example in examples for name in example.absent))
+    return Picture(pixels, masks, tuple(e.present for e in outlined), None, hidden if hiding else None, absent)
 
 
 def _read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -163,7 +172,12 @@ def _read_pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_masks(examples: Sequence[Example], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    return np.array([_read_mask(example, size) for example in examples], np.bool_).reshape(-1, *size)
+    return _stack_masks([_read_mask(example, size) for example in examples], size)
+
+
+def _stack_masks(masks: Sequence[NDArray[np.bool_]], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Masks [L, H, W] of a size, of which there may be none."""
+    return np.array(masks, np.bool_).reshape(-1, *size)
 
 
 def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -183,7 +197,7 @@ def weigh_pictures(pictures: Sequence[Sample], boost: Mapping[str, float]) -> ND
     """How often to draw each picture; they sum to 1.
 
     A set of present targets weighs as the square root of its count, so that rare ones are seen, times the largest
-    `boost` of its names.
+    `boost` of its names; so do all that show none.
     """
     counts = Counter(picture.present for picture in pictures)
     weights = np.array([counts[p.present] ** -0.5 * _find_boost(p, boost) for p in pictures])
@@ -209,18 +223,22 @@ class Supervision:
 
     def mark_layers(self, layers: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
         """Which targets each mask outlines: [L, K]."""
-        if unknown := sorted({name for names in layers for name in names} - set(self.names)):
-            raise TargetError(
-                f"examples name {unknown[0]!r}, expected one of {list(self.names)}; add it to the ontology"
-            )
+        self._refuse_unknown({name for names in layers for name in names})
         return np.array([[name in names for name in self.names] for names in layers], bool).reshape(-1, len(self.names))
 
     def mark_known(self, picture: Picture) -> NDArray[np.bool_]:
         """Which targets a picture says anything about [K]."""
         if picture.known is not None:
             return np.isin(self.names, picture.known)
+        self._refuse_unknown(set(picture.absent))
         groups = {group for name, group in zip(self.names, self.groups, strict=True) if name in picture.present}
-        return np.isin(self.groups, sorted(groups))
+        return np.isin(self.groups, sorted(groups)) | np.isin(self.names, picture.absent)
+
+    def _refuse_unknown(self, names: set[str]) -> None:
+        if unknown := sorted(names - set(self.names)):
+            raise TargetError(
+                f"examples name {unknown[0]!r}, expected one of {list(self.names)}; add it to the ontology"
+            )
 
     def weigh_columns(self) -> NDArray[np.float32]:
         """Weights [K] by which every group counts the same in the loss, however many targets it has."""

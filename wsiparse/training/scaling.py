@@ -15,11 +15,11 @@ def find_scales(ontology: Ontology, mpps: Mapping[str, float]) -> dict[str, floa
 
 
 def scale_picture(picture: Picture, scales: Mapping[str, float]) -> Picture:
-    """The picture at the working mpp of what it shows, or as it is where nothing is known of its scale.
+    """The picture at the working mpp of what it shows or is known not to, or as it is where its scale is unknown.
 
     Raises InputError for a picture of targets that ask for different scales.
     """
-    wanted = {scales[name]: name for name in picture.present if name in scales}
+    wanted = {scales[name]: name for name in picture.present + picture.absent if name in scales}
     if len(wanted) > 1:
         raise InputError(
             f"an image shows {' and '.join(map(repr, wanted.values()))}, which by mpp and working mpp ask for it in "

@@ -66,6 +66,8 @@ def load_screened(groups: Iterable[Sequence[Example]], screening: Screening) -> 
 
 def find_fault(picture: Picture) -> str:
     """Why a picture teaches nothing, in words; empty where it is sound."""
+    if picture.absent and not picture.layers:
+        return ""
     filled = picture.masks.mean((1, 2), dtype=np.float64)
     if not filled.size or not picture.present:
         return "no target is named"
