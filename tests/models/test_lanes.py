@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wsiparse.models import lanes
+from wsiparse.models import cgroups
 from wsiparse.models.lanes import MOST_LANES, count_lanes, spread_tiles
 
 
@@ -43,8 +43,10 @@ def test_what_fails_for_one_tile_fails_for_all() -> None:
 def test_a_container_has_as_many_lanes_as_it_may_use_processors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, count: int
 ) -> None:
+    (tmp_path / "own").write_text("0::/\n")
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
-    monkeypatch.setattr(lanes, "CONTAINER_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path)
+    monkeypatch.setattr(cgroups, "OWN", tmp_path / "own")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 12)
     assert count_lanes() == count
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)

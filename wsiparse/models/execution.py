@@ -59,7 +59,11 @@ class Execution:
     @property
     def lanes(self) -> int:
         """How many light batches are answered at once."""
-        return count_lanes() if self.device.type == "cpu" and not self.options.compile else 1
+        return count_lanes() if self._has_lanes else 1
+
+    @property
+    def _has_lanes(self) -> bool:
+        return self.device.type == "cpu" and not self.options.compile
 
     def round_products(self) -> torch.autocast:
         """The context in which the network runs: matrix products in its precision."""
@@ -81,14 +85,14 @@ class Execution:
         if self.options.compile:
             thread = ThreadPoolExecutor(1)
             return lambda function, batches, *arguments: thread.submit(
-                map_in_turn, function, batches, *arguments
+                _map_in_turn, function, batches, *arguments
             ).result()
-        return spread_tiles if light and self.device.type == "cpu" else map_in_turn
+        return spread_tiles if light and self._has_lanes else _map_in_turn
 
 
 EAGER = Execution()
 
 
-def map_in_turn(function: Callable[..., Any], batches: Sequence[Any], *arguments: Any) -> list[Any]:
+def _map_in_turn(function: Callable[..., Any], batches: Sequence[Any], *arguments: Any) -> list[Any]:
     """`function` of each batch and the arguments, one after another."""
     return [function(batch, *arguments) for batch in batches]

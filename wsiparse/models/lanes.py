@@ -10,17 +10,16 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from wsiparse.models.cgroups import read_limits
+
 MOST_LANES = 16
 """As many tiles as a block has by default; a machine of more processors is better shared by several workers."""
-
-
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor a container may use, and of which period; `max` where it may use all."""
+PROCESSOR_LIMIT = {"": "cpu.max"}
+"""Microseconds of processor that a control group may use, and of which period; `max` where it may use all."""
 
 
 def count_lanes() -> int:
@@ -28,12 +27,12 @@ def count_lanes() -> int:
 
     A container whose share of the processors is limited still sees them all, and so does torch.
     """
-    return min(torch.get_num_threads(), _count_allowed(), MOST_LANES)
+    return min(torch.get_num_threads(), *_list_allowed(), MOST_LANES)
 
 
-def _count_allowed() -> int:
-    share, period = CONTAINER_LIMIT.read_text().split() if CONTAINER_LIMIT.exists() else ("max", "1")
-    return MOST_LANES if share == "max" else max(int(share) // int(period), 1)
+def _list_allowed() -> list[int]:
+    limits = [text.split() for text in read_limits(PROCESSOR_LIMIT)]
+    return [max(int(share) // int(period), 1) for share, period in limits if share != "max"]
 
 
 def spread_tiles(function: Callable[..., Any], tiles: Sequence[Any], *arguments: Any) -> list[Any]:

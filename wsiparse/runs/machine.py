@@ -12,9 +12,10 @@ from typing import Any
 
 import psutil
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUPS = Path("/proc/self/cgroup")
+from wsiparse.models.cgroups import read_limits
 
+MEMORY_LIMITS = {"": "memory.max", "memory": "memory.limit_in_bytes"}
+"""The file of the newer interface of control groups, and of the older one."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE_ARRAY_BYTES = 4 << 20
@@ -43,19 +44,7 @@ def usable_memory() -> int:
 
 
 def _cgroup_limits() -> list[int]:
-    """Limits of this process's control group and of all above it, in either version of the interface."""
-    lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
-    files = [file for line in lines for file in _limit_files(*line.split(":", 2)[1:])]
-    texts = [file.read_text().strip() for file in files if file.exists()]
-    return [int(text) for text in texts if text.isdigit()]
-
-
-def _limit_files(controllers: str, path: str) -> list[Path]:
-    if controllers not in {"", "memory"}:
-        return []
-    root, name = (CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (CGROUPS, "memory.max")
-    own = root / path.lstrip("/")
-    return [folder / name for folder in (own, *own.parents) if folder.is_relative_to(root)]
+    return [int(text) for text in read_limits(MEMORY_LIMITS) if text.isdigit()]
 
 
 def _slurm_limits() -> list[int]:

@@ -45,6 +45,11 @@ class Example:
         """True where the mask outlines nothing, but marks what is unknown."""
         return bool(self.present) and all(map(is_ignored, self.present))
 
+    @property
+    def is_bare(self) -> bool:
+        """True where only what the image does not show is told, and no mask is read."""
+        return bool(self.absent) and not self.present
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -155,7 +160,7 @@ def load_picture(*examples: Example) -> Picture:
     Raises ReferenceFileError where a file cannot be read or a mask differs from the image in size.
     """
     pixels = _read_pixels(examples[0].image)
-    outlined = [example for example in examples if not example.hides and (example.present or not example.absent)]
+    outlined = [example for example in examples if not (example.hides or example.is_bare)]
     hiding = [example for example in examples if example.hides]
     masks, unknown = (_read_masks(part, pixels.shape[:2]) for part in (outlined, hiding))
     hidden = np.logical_or.reduce(unknown, 0)
