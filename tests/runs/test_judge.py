@@ -17,6 +17,7 @@ from tests.conftest import MakeSlide
 from tests.outputs import hash_results
 from wsiparse.cli import main
 from wsiparse.errors import InputError, RunError
+from wsiparse.maps import evidence
 from wsiparse.maps.validity import BetaFit, load_fits, write_fits
 from wsiparse.ontology import Target
 from wsiparse.runs import finish, judge, pipeline
@@ -176,6 +177,31 @@ def test_a_block_that_is_stored_again_after_the_end_leaves_nothing(
     for again in stored:
         store(*again)
     assert hash_results(tmp_path / "out") == before
+
+
+def test_evidence_that_another_process_takes_away_is_in_its_table(
+    make_slide: MakeSlide, tmp_path: Path, fits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, settings = make_slide(301, 203), {**RIVALS, "validity": str(fits)}
+    wsiparse.run(slide, tmp_path / "alone", **settings)
+    works: list[Any] = []
+
+    def judge_twice(work: Any) -> Any:
+        works.append(work)
+        return judge_work(work)
+
+    def read_too_late(*arguments: Any) -> Any:
+        if len(works) == 1:
+            works.append(works[0])
+            judge_work(works[0])
+        return read(*arguments)
+
+    judge_work, read = judge.judge_work, evidence.read_evidence
+    monkeypatch.setattr(pipeline, "judge_work", judge_twice)
+    monkeypatch.setattr(judge, "read_evidence", read_too_late)
+    wsiparse.run(slide, tmp_path / "disturbed", **settings)
+    assert len(works) == 2
+    assert hash_results(tmp_path / "disturbed") == hash_results(tmp_path / "alone")
 
 
 def stop_at(function: Any, call: int) -> Any:

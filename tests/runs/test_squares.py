@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import wsiparse
 from tests.conftest import MakeSlide
 from tests.outputs import hash_results
 from tests.tiny import build_tone
+from wsiparse.annotations.batches import Batch
 from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import list_labels, read_labels
 from wsiparse.maps.shards import find_shards
 from wsiparse.models.load import ModelSpec
+from wsiparse.runs import finish
 from wsiparse.runs.judge import Judgement, Verdict
 from wsiparse.runs.run import State
-from wsiparse.runs.squares import PIECES, create_maps, derive_square, list_squares
+from wsiparse.runs.squares import PIECES, create_maps, derive_square, list_squares, remove_pieces
 from wsiparse.runs.work import SlideWork
 from wsiparse.slides.slide import Pixels
 
@@ -65,6 +68,26 @@ def test_a_slide_is_the_same_whoever_derived_its_squares(
     wsiparse.run(slide, tmp_path / "helped", **SETTINGS)
     assert derived[0] > 3
     assert hash_results(tmp_path / "helped") == hash_results(tmp_path / "alone")
+
+
+def test_pieces_that_another_process_takes_away_are_made_again(
+    make_slide: MakeSlide, tmp_path: Path, monkeypatch: Any
+) -> None:
+    slide = make_slide(SIZE, SIZE)
+    wsiparse.run(slide, tmp_path / "alone", **SETTINGS)
+    taken: list[SlideWork] = []
+
+    def read_then_lose(work: SlideWork, judgement: Judgement) -> Iterator[Batch]:
+        if not taken:
+            remove_pieces(work)
+            taken.append(work)
+        return annotate(work, judgement)
+
+    annotate = finish._annotate_slide
+    monkeypatch.setattr(finish, "_annotate_slide", read_then_lose)
+    wsiparse.run(slide, tmp_path / "disturbed", **SETTINGS)
+    assert taken
+    assert hash_results(tmp_path / "disturbed") == hash_results(tmp_path / "alone")
 
 
 def judge(work: SlideWork) -> Judgement:

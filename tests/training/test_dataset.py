@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.split_open_1 import choose_part, group_overlaps, list_dsb, list_ebhi
 from wsiparse.errors import InputError, ReferenceFileError, TargetError
-from wsiparse.ontology import load_ontology
+from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples, weigh_pictures
 from wsiparse.training.scaling import scale_picture
 from wsiparse.training.screening import find_fault
@@ -95,6 +95,29 @@ def test_rare_targets_are_drawn_more_often_than_their_count() -> None:
     assert weights[16:].sum() / weights[:16].sum() == pytest.approx(1 / 2)
     boosted = weigh_pictures(pictures, {"rare": 3.0})
     assert boosted[16:].sum() / boosted[:16].sum() == pytest.approx(3 / 2)
+    bare = [*pictures[:16], *[Picture(empty[0], empty[1][:0], ())] * 4]
+    boosted = weigh_pictures(bare, {"common": 2.0}, 5.0)
+    assert boosted[16:].sum() / boosted[:16].sum() == pytest.approx(5 / 4)
+
+
+def test_a_table_may_say_the_scale_of_its_images(tmp_path: Path) -> None:
+    head = HEAD.replace("part", "part,mpp")
+    rows = read_examples(write_table(tmp_path, "a.png,b.png,x,one,train,0.5\na.png,c.png,y,one,train,\n", head), "")
+    assert [row.mpp for row in rows] == [0.5, None]
+    for wrong in ("0", "-1", "nan", "inf", "0.5um"):
+        with pytest.raises(InputError, match=rf"examples\.csv: mpp '{wrong}'; expected µm per pixel above 0"):
+            read_examples(write_table(tmp_path, f"a.png,b.png,x,one,train,{wrong}\n", head), "")
+
+
+def test_an_image_has_one_scale(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    Image.new("L", (8, 6), 1).save(tmp_path / "b.png")
+    rows = [
+        Example(tmp_path / "a.png", tmp_path / "b.png", ("x",), "one", "train", mpp=mpp) for mpp in (None, 0.5, 1.0)
+    ]
+    assert load_picture(*rows[:2]).mpp == 0.5
+    with pytest.raises(ReferenceFileError, match=r"a\.png: mpp \[0\.5, 1\.0\]; expected one"):
+        load_picture(*rows)
 
 
 def label_picture(layers: tuple[tuple[str, ...], ...], known: tuple[str, ...] | None = None) -> Picture:
@@ -163,4 +186,6 @@ def test_an_image_may_say_what_it_does_not_show(tmp_path: Path) -> None:
 
 def test_an_image_that_shows_nothing_has_the_size_of_what_is_absent() -> None:
     picture = replace(label_picture(()), absent=("gland",))
-    assert scale_picture(picture, {"gland": 2.0}).pixels.shape == (4, 4, 3)
+    gland = Target("gland", "gland in pathology", "gland", (0, 0, 0), 0.5)
+    (scaled,) = scale_picture(picture, Ontology((gland,)), {"gland": 1.0})
+    assert scaled.pixels.shape == (4, 4, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from tests.training.teaching import TILES, draw_disc, save_pair, write_config
 from wsiparse.errors import InputError, TargetError
 from wsiparse.geometry import Grid
+from wsiparse.ontology import Ontology, Target
 from wsiparse.slides.open import describe, reader_of
 from wsiparse.tiles.resample import read_grid
 from wsiparse.training.dataset import Picture
@@ -18,6 +20,13 @@ from wsiparse.training.scaling import scale_picture
 from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import load_lesson
 
+DISCS = Ontology(
+    (
+        Target("dark disc", "dark disc in test tissue", "disc", (200, 0, 0), 0.5),
+        Target("light disc", "light disc in test tissue", "disc", (0, 0, 200), 0.5),
+    )
+)
+GLANDS = Target("glands", "glands in test tissue", "gland", (0, 200, 0), 2.0)
 EBHI = Path(__file__).parents[1] / "data/ebhi"
 
 
@@ -53,14 +62,27 @@ def test_masks_and_hidden_pixels_go_along() -> None:
 
 def test_what_has_no_stated_scale_stays() -> None:
     picture = make_picture()
-    assert scale_picture(picture, {"light disc": 2.0}) is picture
-    assert scale_picture(picture, {"dark disc": 1.0}) is picture
-    assert scale_picture(picture, {"dark disc": 2.0}).pixels.shape == (96, 96, 3)
+    assert scale_picture(picture, DISCS, {"light disc": 2.0}) == [picture]
+    assert scale_picture(picture, DISCS, {"dark disc": 0.5}) == [picture]
+    for known, mpps in ((picture, {"dark disc": 1.0}), (replace(picture, mpp=1.0), {"dark disc": 4.0})):
+        (scaled,) = scale_picture(known, DISCS, mpps)
+        assert scaled.pixels.shape == (96, 96, 3)
+    assert scaled.mpp == 0.5
 
 
 def test_two_scales_for_one_image_are_refused() -> None:
-    with pytest.raises(InputError, match=r"'dark disc' and 'light disc'.*different sizes"):
-        scale_picture(make_picture(present=("dark disc", "light disc")), {"dark disc": 2.0, "light disc": 3.0})
+    picture, mpps = make_picture(present=("dark disc", "light disc")), {"dark disc": 2.0, "light disc": 3.0}
+    with pytest.raises(InputError, match=r"'dark disc' and 'light disc'.*different mpp \(2.0, 3.0\)"):
+        scale_picture(picture, DISCS, mpps)
+    assert len(scale_picture(replace(picture, mpp=1.0), DISCS, mpps)) == 1
+
+
+def test_targets_of_other_scales_are_learned_from_a_picture_each() -> None:
+    picture = replace(make_picture(), absent=("glands",), mpp=0.5)
+    near, far = scale_picture(picture, Ontology((*DISCS.targets, GLANDS)), {})
+    assert (near.pixels.shape, near.present, near.known) == ((48, 48, 3), ("dark disc",), ("dark disc", "light disc"))
+    assert (far.pixels.shape, far.present, far.known) == ((12, 12, 3), (), ("glands",))
+    assert far.stack().shape == (4, 12, 12)
 
 
 def test_a_lesson_is_at_the_working_mpp(tmp_path: Path) -> None:

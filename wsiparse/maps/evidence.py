@@ -59,8 +59,7 @@ def write_evidence(folder: Path, block: Block, evidence: Evidence) -> None:
 
 def read_evidence(folder: Path, blocks: Iterable[Block], targets: int) -> Evidence:
     """The evidence of some blocks as one, tiles row by row over the canvas, for so many targets."""
-    files = (_name_file(folder, block) for block in blocks)
-    parts = [_read_file(file) for file in files if file.exists()]
+    parts = [part for block in blocks if (part := _read_file(_name_file(folder, block)))]
     cores = np.concatenate([_list_places([]), *(part.cores for part in parts)])
     sums = np.concatenate([np.zeros((0, targets, 1 + len(FEATURES))), *(part.sums for part in parts)])
     order = np.lexsort((cores[:, 0], cores[:, 1]))
@@ -75,9 +74,11 @@ def _name_file(folder: Path, block: Block) -> Path:
     return folder / f"{block.row}.{block.column}.npz"
 
 
-def _read_file(path: Path) -> Evidence:
+def _read_file(path: Path) -> Evidence | None:
     try:
         with np.load(path) as arrays:
             return Evidence(arrays["cores"], arrays["sums"], int(arrays["unreadable"]))
+    except FileNotFoundError:
+        return None
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise OutputError(f"{path}: {error}; expected the evidence of a block; start anew with --overwrite") from error

@@ -23,7 +23,7 @@ from wsiparse.runs.clock import StageClock, Times, find_model_wait, sum_seconds
 from wsiparse.runs.judge import Judgement
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import State, refuse_lost
-from wsiparse.runs.squares import derive_square, gather_blocks, list_labels, list_squares, remove_pieces
+from wsiparse.runs.squares import derive_square, gather_blocks, list_labels, list_squares, remove_pieces, require_pieces
 from wsiparse.runs.work import PassWork, SlideWork
 
 
@@ -86,6 +86,7 @@ def _write_annotations(work: SlideWork, judgement: Judgement, tallies: dict[str,
             geojson.write(batch)
             parquet.write(batch)
             _count(batch, tallies)
+        require_pieces(work, judgement)
 
 
 def _count(batch: Batch, tallies: dict[str, Tally]) -> None:

@@ -93,16 +93,20 @@ def judge_work(work: SlideWork) -> Judgement:
 
 
 def _gather_tiles(work: SlideWork) -> TileTable:
-    # The table is written before the blocks' files go: whoever was stopped in between finds one or the other.
+    # The table is written before the blocks' files go: whoever was stopped in between finds one or the other, and who
+    # finds a table after reading the files knows that another process may have taken some of them away.
     path, evidence = Path(work.folder, TABLE), Path(work.folder, EVIDENCE)
-    if path.exists():
+    table = None if path.exists() else _tabulate_evidence(work)
+    if table is None or path.exists():
         table = read_tiles(path)
-    else:
-        table = tabulate_tiles([_gather_pass(work, part) for part in work.passes], work.rules.fits, work.slide.grid)
-        if evidence.exists():
-            write_tiles(path, table)
+    elif evidence.exists():
+        write_tiles(path, table)
     shutil.rmtree(evidence, ignore_errors=True)
     return table
+
+
+def _tabulate_evidence(work: SlideWork) -> TileTable:
+    return tabulate_tiles([_gather_pass(work, part) for part in work.passes], work.rules.fits, work.slide.grid)
 
 
 def _gather_pass(work: SlideWork, part: PassWork) -> PassEvidence:

@@ -7,8 +7,11 @@ done.
 
 from __future__ import annotations
 
+import errno
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -187,5 +190,18 @@ def find_pieces(canvas: Canvas) -> Path:
 
 
 def remove_pieces(work: SlideWork) -> None:
-    """Delete what the squares left for the end of the slide."""
-    shutil.rmtree(Path(work.folder, PIECES), ignore_errors=True)
+    """Delete what the squares left for the end of the slide; marks and pieces go in one step, seen by whoever reads."""
+    pieces = Path(work.folder, PIECES)
+    gone = pieces.with_name(f".{PIECES}.{uuid.uuid4().hex[:8]}.partial")
+    with suppress(FileNotFoundError):
+        pieces.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def require_pieces(work: SlideWork, judgement: Judgement) -> None:
+    """Raise an error that passes where not all squares are marked as done, though they were before.
+
+    A worker that lost its scheduler may end a slide while another run does, and take away what that one is reading.
+    """
+    if any(True for _ in list_squares(work, judgement)):
+        raise OSError(errno.EBUSY, f"{work.folder}: {PIECES} were taken away by another process")

@@ -49,7 +49,7 @@ class BatchSource:
         self._pictures, self._targets, self._settings = pictures, ontology.targets, settings
         self._tokenize = tokenize
         self._supervision = Supervision.of(ontology)
-        self._chances = weigh_pictures(pictures, settings.boost)
+        self._chances = weigh_pictures(pictures, settings.boost, settings.bare_boost)
 
     def draw(self, step: int) -> Batch:
         """The batch of a step."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +41,8 @@ class Example:
     """`train`, `test` (kept apart, only measured) or `excluded`."""
     absent: tuple[str, ...] = ()
     """Names of targets that the image is known to show nowhere; a row of these alone needs no mask."""
+    mpp: float | None = None
+    """µm per pixel of the image, where the table knows it."""
 
     @property
     def hides(self) -> bool:
@@ -65,6 +69,8 @@ class Picture:
     """Pixels about which nothing is known; None knows all of them."""
     absent: tuple[str, ...] = ()
     """Targets that are nowhere in it, beside those of the outlined ones' groups."""
+    mpp: float | None = None
+    """µm per pixel, where the table knew it."""
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -91,7 +97,14 @@ class Picture:
 
         masks = [resize(mask * np.uint8(255)) >= 128 for mask in self.masks]
         hidden = None if self.hidden is None else resize(self.hidden * np.uint8(255)) >= 128
-        return replace(self, pixels=resize(self.pixels), masks=_stack_masks(masks, size[::-1]), hidden=hidden)
+        masked = replace(self, masks=_stack_masks(masks, size[::-1]), hidden=hidden)
+        return replace(masked, pixels=resize(self.pixels), mpp=self.mpp and self.mpp / scale)
+
+    def select(self, names: Sequence[str]) -> Picture:
+        """The picture of some targets, about which all is known; it says nothing of others."""
+        kept = [n for n, layer in enumerate(self.layers) if set(layer) & set(names)]
+        layers = tuple(tuple(name for name in self.layers[n] if name in names) for n in kept)
+        return replace(self, masks=self.masks[kept], layers=layers, known=tuple(names))
 
     def stack(self) -> NDArray[np.uint8]:
         """Red, green, blue, the masks and what is hidden as 0 or 255: [3 + L + 1, H, W]."""
@@ -112,10 +125,10 @@ class Sample(Protocol):
 
 
 def read_examples(table: str | Path, data: str | Path) -> list[Example]:
-    """The rows of a CSV: image, mask, present (names parted by `;`), case, part and, where there is one, absent.
+    """The rows of a CSV: image, mask, present (names parted by `;`), case, part; where there are such, absent and mpp.
 
-    Image and mask are relative to the folder `data`. InputError where a column is missing or a part is
-    unknown.
+    Image and mask are relative to the folder `data`. InputError where a column is missing, a part is unknown or an mpp
+    is no number above 0.
     """
     try:
         with open(table, encoding="utf-8", newline="") as file:
@@ -127,7 +140,10 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
         raise InputError(f"examples {table}: columns {found}, expected {list(COLUMNS)}; complete the table")
     for row in rows:
         check_part(row["part"], f"examples {table}")
-    return [_parse_row(row, Path(data)) for row in rows]
+    try:
+        return [_parse_row(row, Path(data)) for row in rows]
+    except ValueError as error:
+        raise InputError(f"examples {table}: mpp {error}; expected µm per pixel above 0, or nothing") from error
 
 
 def check_part(part: str, source: str) -> str:
@@ -139,7 +155,15 @@ def check_part(part: str, source: str) -> str:
 
 def _parse_row(row: Mapping[str, str], data: Path) -> Example:
     present, absent = (_split_names(row.get(column) or "") for column in ("present", "absent"))
-    return Example(data / row["image"], data / row["mask"], present, row["case"], row["part"], absent)
+    mpp = _parse_mpp(row.get("mpp") or "")
+    return Example(data / row["image"], data / row["mask"], present, row["case"], row["part"], absent, mpp)
+
+
+def _parse_mpp(text: str) -> float | None:
+    with suppress(ValueError):
+        if not text.strip() or 0 < float(text) < math.inf:
+            return float(text) if text.strip() else None
+    raise ValueError(repr(text))
 
 
 def _split_names(text: str) -> tuple[str, ...]:
@@ -165,7 +189,15 @@ def load_picture(*examples: Example) -> Picture:
     masks, unknown = (_read_masks(part, pixels.shape[:2]) for part in (outlined, hiding))
     hidden = np.logical_or.reduce(unknown, 0)
     absent = tuple(dict.fromkeys(name for example in examples for name in example.absent))
-    return Picture(pixels, masks, tuple(e.present for e in outlined), None, hidden if hiding else None, absent)
+    layers, mpp = tuple(example.present for example in outlined), _find_mpp(examples)
+    return Picture(pixels, masks, layers, None, hidden if hiding else None, absent, mpp)
+
+
+def _find_mpp(examples: Sequence[Example]) -> float | None:
+    stated = sorted({example.mpp for example in examples if example.mpp is not None})
+    if len(stated) > 1:
+        raise ReferenceFileError(f"{examples[0].image.name}: mpp {stated}; expected one; correct the table")
+    return stated[0] if stated else None
 
 
 def _read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -198,20 +230,19 @@ def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.bool_]:
     return mask
 
 
-def weigh_pictures(pictures: Sequence[Sample], boost: Mapping[str, float]) -> NDArray[np.float64]:
+def weigh_pictures(
+    pictures: Sequence[Sample], boost: Mapping[str, float], bare_boost: float = 1.0
+) -> NDArray[np.float64]:
     """How often to draw each picture; they sum to 1.
 
     A set of present targets weighs as the square root of its count, so that rare ones are seen, times the largest
-    `boost` of its names; so do all that show none.
+    `boost` of its names; so do all that show none, times `bare_boost`.
     """
     counts = Counter(picture.present for picture in pictures)
-    weights = np.array([counts[p.present] ** -0.5 * _find_boost(p, boost) for p in pictures])
+    boosts = [max((boost.get(name, 1.0) for name in p.present), default=bare_boost) for p in pictures]
+    weights = np.array([counts[p.present] ** -0.5 for p in pictures]) * boosts
     total: float = weights.sum()
     return weights / total
-
-
-def _find_boost(picture: Sample, boost: Mapping[str, float]) -> float:
-    return max((boost.get(name, 1.0) for name in picture.present), default=1.0)
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,42 @@
-"""Images of a known scale, brought to the one at which a run will ask for what they show."""
+"""Images of a known scale, brought to those at which a run will ask for what they show."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+
+import numpy as np
 
 from wsiparse.errors import InputError
 from wsiparse.ontology import Ontology
-from wsiparse.training.dataset import Picture
+from wsiparse.training.dataset import Picture, Supervision
 
 
-def find_scales(ontology: Ontology, mpps: Mapping[str, float]) -> dict[str, float]:
-    """For each target whose images' µm per pixel are known, how much larger they must be at its working mpp."""
-    return {target.name: mpp / target.mpp for target, mpp in ((ontology.find(n), m) for n, m in mpps.items())}
+def find_mpp(picture: Picture, mpps: Mapping[str, float]) -> float | None:
+    """µm per pixel of a picture: its own, or that of images with what it shows; None where nobody says it.
 
-
-def scale_picture(picture: Picture, scales: Mapping[str, float]) -> Picture:
-    """The picture at the working mpp of what it shows or is known not to, or as it is where its scale is unknown.
-
-    Raises InputError for a picture of targets that ask for different scales.
+    Raises InputError where what it shows says different things.
     """
-    wanted = {scales[name]: name for name in picture.present + picture.absent if name in scales}
-    if len(wanted) > 1:
+    stated = {mpps[name]: name for name in picture.present + picture.absent if name in mpps}
+    if picture.mpp is None and len(stated) > 1:
         raise InputError(
-            f"an image shows {' and '.join(map(repr, wanted.values()))}, which by mpp and working mpp ask for it in "
-            "different sizes; give the mpp of one of them"
+            f"an image shows {' and '.join(map(repr, stated.values()))}, whose images have different mpp "
+            f"({', '.join(map(str, stated))}); give the mpp of one of them, or that of the image in the table"
         )
-    return picture.resize(*wanted) if wanted and 1.0 not in wanted else picture
+    return picture.mpp or next(iter(stated), None)
+
+
+def scale_picture(picture: Picture, ontology: Ontology, mpps: Mapping[str, float]) -> list[Picture]:
+    """The picture at the working mpp of each target of which it says anything; as it is where its scale is unknown.
+
+    Targets that are asked for at different scales are learned from one picture each, as a run has a pass for each.
+    """
+    mpp = find_mpp(picture, mpps)
+    if mpp is None:
+        return [picture]
+    known = np.flatnonzero(Supervision.of(ontology).mark_known(picture))
+    names: dict[float, list[str]] = defaultdict(list)
+    for target in (ontology.targets[index] for index in known):
+        names[mpp / target.mpp].append(target.name)
+    parts = [picture.select(some) for some in names.values()] if len(names) > 1 else [picture]
+    return [part if scale == 1.0 else part.resize(scale) for part, scale in zip(parts, names, strict=True)]

@@ -36,7 +36,9 @@ class TrainingSettings:
     mapping: Path | None = None
     """TOML or JSON file: a laboratory's class names to targets."""
     mpp: dict[str, float] = field(default_factory=dict)
-    """µm per pixel of the images that show a target: they are brought to its working mpp; others stay as they are."""
+    """µm per pixel of the images that show a target, where the table does not say it.
+
+    Images of a known scale are brought to the working mpp of what they show; others stay as they are."""
     case_pattern: str = ""
     """Regular expression whose first group is the case in an image's name; empty takes the name."""
     test_share: float = 0.2
@@ -79,6 +81,8 @@ class TrainingSettings:
     device: str = "auto"
     boost: dict[str, float] = field(default_factory=dict)
     """How many times more often than by count pictures with a target are drawn."""
+    bare_boost: float = 1.0
+    """The same for pictures that show no target."""
     templates: tuple[str, ...] = ("{}",)
     """Sentences around a target's name or synonym."""
     absent_prompts: tuple[str, ...] = ()

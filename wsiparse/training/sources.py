@@ -19,7 +19,7 @@ from wsiparse.runs.references import file_of
 from wsiparse.slides.open import describe
 from wsiparse.training.dataset import Example, Picture, Sample, check_part, group_images, read_examples
 from wsiparse.training.folders import Splitting, list_examples, read_wordings
-from wsiparse.training.scaling import find_scales, scale_picture
+from wsiparse.training.scaling import scale_picture
 from wsiparse.training.screening import (
     Screening,
     digest_file,
@@ -79,7 +79,8 @@ class _Loading:
     """How data become samples."""
 
     tiles: TileSizes
-    scales: Mapping[str, float]
+    ontology: Ontology
+    mpps: Mapping[str, float]
     screening: Screening
 
     def load_all(self, data: _Data) -> tuple[Sample, ...]:
@@ -90,7 +91,8 @@ class _Loading:
         return tuple(thin_out([*images, *thin_out(self._cut_slides(data.slides), count)], count))
 
     def _load_pictures(self, images: Sequence[tuple[Example, ...]]) -> list[Picture]:
-        return [scale_picture(picture, self.scales) for picture in load_screened(images, self.screening)]
+        loaded = load_screened(images, self.screening)
+        return [scaled for picture in loaded for scaled in scale_picture(picture, self.ontology, self.mpps)]
 
     def _cut_slides(self, slides: Sequence[_PlacedSlide]) -> list[SlideTile]:
         cut: list[SlideTile] = []
@@ -120,7 +122,9 @@ def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
     refuse_shared_cases(data.list_cases())
     refuse_copies(data.list_prints())
     ontology = _add_wordings(choose_targets(settings), _read_wordings(settings, names))
-    loading = _Loading(tiles, find_scales(ontology, settings.mpp), screening)
+    loading = _Loading(
+        tiles, ontology, {ontology.find(name).name: mpp for name, mpp in settings.mpp.items()}, screening
+    )
     train = loading.load_all(data.part("train"))
     test = loading.load_few(data.part("test"), settings.check_pictures)
     screening.close()
