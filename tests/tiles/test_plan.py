@@ -82,7 +82,15 @@ def test_a_level_close_to_the_working_mpp_is_used_as_it_is() -> None:
     slide = Slide("s", "p", (Grid(4000, 3000, 0.2499), Grid(1000, 750, 0.9996)), "manifest")
     assert choose_grid(slide, 0.25) == slide.levels[0]
     assert choose_grid(slide, 1.0) == slide.levels[1]
-    assert choose_grid(slide, 0.5) == Grid(2000, 1500, 0.5)
+
+
+def test_a_canvas_has_whole_pixels_of_the_slide_where_it_can() -> None:
+    slide = Slide("s", "p", (Grid(4000, 3000, 0.2499), Grid(1000, 750, 0.9996)), "manifest")
+    assert choose_grid(slide, 0.5) == Grid(2000, 1500, 0.4998)
+    assert choose_grid(slide, 0.125) == Grid(8000, 6000, 0.12495)
+    assert choose_grid(slide, 3.0) == slide.grid.at_mpp(3 * 0.9996)
+    for mpp in (0.06, 0.2, 0.6, 1.5):
+        assert choose_grid(slide, mpp) == slide.grid.at_mpp(mpp)
 
 
 @pytest.mark.parametrize(("overlap", "side"), [(64, 4), (-2, 4), (3, 4), (8, 0)])

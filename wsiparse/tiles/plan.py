@@ -103,13 +103,20 @@ class TilePlan:
 
 
 SNAP = 0.03
-"""A stored level within 3 % of the working mpp is used as it is: no resampling, and its own mpp is the canvas's."""
+"""What lies within 3 % of the working mpp is taken for it; the canvas then says its own mpp."""
 
 
 def choose_grid(slide: Slide, mpp: float) -> Grid:
-    """The canvas of a slide for a working mpp: a stored level where one is close enough, else that exact mpp."""
+    """The canvas of a slide for a working mpp: the nearest that is made of stored pixels without fractions, else exact.
+
+    That is a stored level where one is close enough, or else one whose pixels are averaged or doubled as a whole.
+    """
     near = min(slide.levels, key=lambda level: abs(level.mpp / mpp - 1))
-    return near if abs(near.mpp / mpp - 1) <= SNAP else slide.grid.at_mpp(mpp)
+    if abs(near.mpp / mpp - 1) <= SNAP:
+        return near
+    stored = slide.levels[slide.best_level(mpp)].mpp
+    whole = stored * (0.5 if mpp < 0.75 * stored else round(mpp / stored))
+    return slide.grid.at_mpp(whole if abs(whole / mpp - 1) <= SNAP else mpp)
 
 
 def plan_tiles(slide: Slide, tiling: Tiling, tissue: TissueMask | None = None) -> TilePlan:

@@ -2,7 +2,7 @@
 
 Downsampling averages the exact area each output pixel covers; upsampling interpolates linearly. The weights of output
 pixel i follow from i counted from the slide's corner, in float64, never from the corner of the region asked for: two
-reads that overlap agree in every bit.
+reads that overlap agree in every bit. Whole factors are resampled in whole numbers, to the same bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Pixels, Reader
+from wsiparse.tiles.whole_factors import average_squares, double_pixels, find_factor, find_halves
 
 STRIP_PIXELS = 1 << 21
 """Source pixels held at a time, as float32: 25 MB; more leave the processor's cache and are a third slower."""
@@ -37,6 +38,15 @@ def read_grid(reader: Reader, grid: Grid, region: Region) -> Pixels:
 
 
 def _read_strip(reader: Reader, level: int, scale: float, strip: Region) -> Pixels:
+    if factor := find_factor(scale):
+        source = Region(*(side * factor for side in (strip.x, strip.y, strip.width, strip.height)))
+        return average_squares(reader.read_region(source, level), factor)
+    if abs(scale - 0.5) < 1e-9:
+        return double_pixels(reader.read_region(find_halves(strip), level), strip)
+    return _weigh_strip(reader, level, scale, strip)
+
+
+def _weigh_strip(reader: Reader, level: int, scale: float, strip: Region) -> Pixels:
     across, x = weigh_pixels(strip.x, strip.width, scale)
     down, y = weigh_pixels(strip.y, strip.height, scale)
     source = Region(x, y, across.shape[1], down.shape[1])

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsiparse.training.dataset import Picture
+from wsiparse.training.noise import draw_field, draw_normal
 
 STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 """Optical density of haematoxylin, eosin and DAB in red, green, blue (Ruifrok and Johnston 2001)."""
-TISSUE_DENSITY = 0.08
-"""Mean optical density above which a pixel shows more than glass."""
 
 
 def warp_picture(picture: Picture, side: int, scales: tuple[float, float], random: np.random.Generator) -> Tensor:
@@ -46,9 +45,9 @@ def jitter_stain(images: Tensor, random: np.random.Generator, strength: float) -
     count = len(images)
     density = -torch.log(images.clamp(min=1 / 256))
     amounts = torch.einsum("nchw,cs->nshw", density, torch.linalg.inv(STAINS))
-    gain = _draw_normal(random, (count, 3, 1, 1), 1, 0.3 * strength).clamp(min=0.2)
-    shift = _draw_normal(random, (count, 3, 1, 1), 0, 0.06 * strength)
-    colors = STAINS + _draw_normal(random, (count, 3, 3), 0, 0.08 * strength)
+    gain = draw_normal(random, (count, 3, 1, 1), 1, 0.3 * strength).clamp(min=0.2)
+    shift = draw_normal(random, (count, 3, 1, 1), 0, 0.06 * strength)
+    colors = STAINS + draw_normal(random, (count, 3, 3), 0, 0.08 * strength)
     density = torch.einsum("nshw,nsc->nchw", amounts * gain + shift, colors)
     density = density + _draw_clouds(images.shape, random, strength) * colors[:, 1, :, None, None]
     return torch.exp(-density.clamp(0, 5.5))
@@ -70,48 +69,9 @@ def swap_stains(images: Tensor, random: np.random.Generator, share: float) -> Te
     return torch.exp(-density.clamp(0, 5.5))
 
 
-def fade_objects(images: Tensor, objects: Tensor, random: np.random.Generator, share: float) -> Tensor:
-    """Images [N, 3, H, W] in 0..1 with less contrast between small objects [N, 1, H, W] and what lies around them.
-
-    A `share` of the images is changed: half of those become pale within their objects but for a rim, as vesicular
-    nuclei are; in the others patches of the tissue around come nearer to the objects' density, as dark cytoplasm does.
-    """
-    if not share:
-        return images
-    density = -torch.log(images.clamp(min=1 / 256))
-    faded = [_fade(*pair, random) for pair in zip(density, objects, strict=True)]
-    chosen = torch.from_numpy(random.random((len(images), 1, 1, 1)) < share)
-    return torch.where(chosen, torch.exp(-torch.stack(faded)), images)
-
-
-def _fade(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tensor:
-    """Density [3, H, W] of one image, either its objects [1, H, W] paler or the tissue around them darker."""
-    tissue = (density.mean(0, keepdim=True) > TISSUE_DENSITY) & (objects == 0)
-    inner, outer = (_average_within(density, where) for where in (objects, tissue.float()))
-    if random.random() < 1 / 2:
-        way = _draw_patches(density.shape, random, (16, 64), 0.9)
-        rim = int(random.integers(1, 6))
-        filled = functional.avg_pool2d(objects[None], 2 * rim + 1, 1, rim, count_include_pad=False)[0]
-        return torch.lerp(density, torch.minimum(density, outer), way * (4 * filled - 3).clamp(min=0))
-    # Patches as small as nuclei would look like some.
-    way = _draw_patches(density.shape, random, (2, 6), 0.6)
-    return torch.lerp(density, torch.maximum(density, inner), way * tissue)
-
-
-def _average_within(density: Tensor, where: Tensor) -> Tensor:
-    mean: Tensor = (density * where).sum((1, 2), keepdim=True) / where.sum().clamp(min=1)
-    return mean
-
-
-def _draw_patches(shape: torch.Size, random: np.random.Generator, counts: tuple[int, int], most: float) -> Tensor:
-    """A smooth field [1, H, W] from 0 to `most` or less, with so many patches along a side."""
-    patches = (0.5 + 0.5 * _draw_field((1, *shape[-2:]), random, counts, "bilinear")[0]).clamp(0, 1)
-    return patches * float(random.uniform(0.2, most))
-
-
 def _draw_clouds(shape: torch.Size, random: np.random.Generator, strength: float) -> Tensor:
     """Smooth patches of extra density [N, 1, H, W] in one image of three, as connective tissue has."""
-    clouds = _draw_field((shape[0], *shape[-2:]), random, (3, 24)).clamp(min=0)
+    clouds = draw_field((shape[0], *shape[-2:]), random, (3, 24)).clamp(min=0)
     amount = random.uniform(0, 0.5 * strength, (shape[0], 1, 1, 1)) * (random.random((shape[0], 1, 1, 1)) < 1 / 3)
     return clouds * torch.from_numpy(amount).float()
 
@@ -120,14 +80,14 @@ def jitter_light(images: Tensor, random: np.random.Generator, strength: float) -
     """Images [N, 3, H, W] under another lamp and scanner: brightness, contrast, gamma, saturation, blur and noise."""
     one = (len(images), 1, 1, 1)
     gray = images.mean(1, keepdim=True)
-    images = gray + (images - gray) * _draw_normal(random, one, 1, 0.25 * strength)
-    images = images.clamp(0.004, 1) ** torch.exp(_draw_normal(random, one, 0, 0.2 * strength))
-    images = 1 - (1 - images) * _draw_normal(random, one, 1, 0.12 * strength)
-    images = images * (1 - _draw_normal(random, (len(images), 3, 1, 1), 0, 0.05 * strength).abs())
+    images = gray + (images - gray) * draw_normal(random, one, 1, 0.25 * strength)
+    images = images.clamp(0.004, 1) ** torch.exp(draw_normal(random, one, 0, 0.2 * strength))
+    images = 1 - (1 - images) * draw_normal(random, one, 1, 0.12 * strength)
+    images = images * (1 - draw_normal(random, (len(images), 3, 1, 1), 0, 0.05 * strength).abs())
     soft = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
     share = torch.from_numpy(random.uniform(-0.5, 1, one) * (random.random(one) < 0.4)).float()  # below 0 sharpens
     images = images + (soft - images) * share
-    return (images + _draw_normal(random, tuple(images.shape), 0, 0.012 * strength)).clamp(0, 1)
+    return (images + draw_normal(random, tuple(images.shape), 0, 0.012 * strength)).clamp(0, 1)
 
 
 def blank_corners(crops: Tensor, random: np.random.Generator, share: float, strand_share: float = 0.0) -> Tensor:
@@ -151,20 +111,7 @@ def blank_corners(crops: Tensor, random: np.random.Generator, share: float, stra
 
 def _draw_strands(side: int, random: np.random.Generator) -> Tensor:
     """Share of the light [3, side, side] that passes strands without nuclei, which wind where a smooth field is 0."""
-    field = _draw_field((1, side, side), random, (3, 9))[0]
+    field = draw_field((1, side, side), random, (3, 9))[0]
     amount = torch.exp(-((field / random.uniform(0.03, 0.2)) ** 2))
     color = torch.from_numpy(random.uniform(0, (0.4, 0.9))).float() @ STAINS[:2]
     return torch.exp(-amount * color[:, None, None])
-
-
-def _draw_field(
-    shape: tuple[int, int, int], random: np.random.Generator, counts: tuple[int, int], mode: str = "bicubic"
-) -> Tensor:
-    """Smooth normal noise [N, 1, H, W] for a shape N, H, W, with so many free values along a side."""
-    count = int(random.integers(*counts))
-    coarse = _draw_normal(random, (shape[0], 1, count, count), 0, 1)
-    return functional.interpolate(coarse, shape[1:], mode=mode, align_corners=False)
-
-
-def _draw_normal(random: np.random.Generator, shape: tuple[int, ...], mean: float, deviation: float) -> Tensor:
-    return mean + deviation * torch.from_numpy(random.standard_normal(shape, np.float32))
