@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_the_least_limit_of_the_groups_above_counts(tmp_path: Path) -> None:
     limit(tmp_path / "job", "memory.max", "3000000")
     limit(tmp_path, "memory.max", "9000000")
     assert machine.usable_memory() == 3_000_000
+
+
+def test_workers_share_the_processors_that_are_left_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert cgroups.count_processors() == 6
+    (tmp_path / "own").write_text("0::/pod\n")
+    limit(tmp_path / "pod", "cpu.max", "450000 100000")
+    assert cgroups.count_processors() == 4
+    limit(tmp_path, "cpu.max", "50000 100000")
+    assert cgroups.count_processors() == 1
 
 
 def test_the_older_interface(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.tiny import build_tone
 from wsiparse.annotations.batches import Batch
 from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import list_labels, read_labels
-from wsiparse.maps.shards import find_shards
+from wsiparse.maps.shards import find_shards, remove_partials
 from wsiparse.models.load import ModelSpec
 from wsiparse.runs import finish
 from wsiparse.runs.judge import Judgement, Verdict
@@ -88,6 +88,15 @@ def test_pieces_that_another_process_takes_away_are_made_again(
     wsiparse.run(slide, tmp_path / "disturbed", **SETTINGS)
     assert taken
     assert hash_results(tmp_path / "disturbed") == hash_results(tmp_path / "alone")
+
+
+def test_pieces_that_a_killed_process_left_half_deleted_go(tmp_path: Path) -> None:
+    left = tmp_path / f".{PIECES}.0a1b2c3d.partial/0.5um/gland"
+    left.mkdir(parents=True)
+    (left / "0.0.safetensors").touch()
+    (left / ".0.1.partial").touch()
+    remove_partials(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def judge(work: SlideWork) -> Judgement:

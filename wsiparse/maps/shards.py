@@ -6,6 +6,7 @@ file is there when the block is done and not before. The last two axes of every 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,8 +135,11 @@ def shard_file(path: Path, axes: int, row: int, column: int) -> Path:
 def remove_partials(path: Path) -> None:
     """Delete what writers that were killed left behind; call it while nobody writes."""
     with report_unwritable(path):
-        for file in path.rglob("*.partial"):
-            file.unlink(missing_ok=True)
+        for partial in [*path.rglob("*.partial")]:
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -14,12 +14,10 @@ from typing import Any
 
 import torch
 
-from wsiparse.models.cgroups import read_limits
+from wsiparse.models.cgroups import list_shares
 
 MOST_LANES = 16
 """As many tiles as a block has by default; a machine of more processors is better shared by several workers."""
-PROCESSOR_LIMIT = {"": "cpu.max"}
-"""Microseconds of processor that a control group may use, and of which period; `max` where it may use all."""
 
 
 def count_lanes() -> int:
@@ -27,12 +25,7 @@ def count_lanes() -> int:
 
     A container whose share of the processors is limited still sees them all, and so does torch.
     """
-    return min(torch.get_num_threads(), *_list_allowed(), MOST_LANES)
-
-
-def _list_allowed() -> list[int]:
-    limits = [text.split() for text in read_limits(PROCESSOR_LIMIT)]
-    return [max(int(share) // int(period), 1) for share, period in limits if share != "max"]
+    return min(torch.get_num_threads(), *list_shares(), MOST_LANES)
 
 
 def spread_tiles(function: Callable[..., Any], tiles: Sequence[Any], *arguments: Any) -> list[Any]:

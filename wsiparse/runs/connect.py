@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
 from wsiparse.errors import InputError
+from wsiparse.models.cgroups import count_processors
 from wsiparse.models.devices import count_accelerators
 from wsiparse.runs.config import RunConfig
 
@@ -98,7 +98,7 @@ def _start_threads() -> LocalCluster:
 def _start_processes(workers: int) -> SpecCluster:
     """One process an accelerator, which sees that one alone; without accelerators they share the processors."""
     accelerators = count_accelerators()
-    threads = max((os.cpu_count() or 1) // workers, 1)
+    threads = max(count_processors() // workers, 1)
     options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": logging.ERROR}
     specs = {
         n: {"cls": Nanny, "options": {**options, "env": _worker_environment(n, accelerators, threads)}}
