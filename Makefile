@@ -49,6 +49,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-finish.toml
 	$(BIN)/wsiparse train configs/train/open-1-nuclei.toml
 	$(BIN)/wsiparse train configs/train/open-1-fat.toml
+	$(BIN)/wsiparse train configs/train/open-1-bare.toml
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,26 +1,19 @@
-"""Nuclei as other tissues show them than those that are learned from: pale, clear inside, amid dark or red tissue.
+"""Nuclei as other tissues show them than those that are learned from: pale, or amid dark cytoplasm.
 
 Random numbers come from a NumPy generator alone, so that a crop follows from its seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wsiparse.training.augment import STAINS
-from wsiparse.training.noise import draw_field, draw_patches
+from wsiparse.training.noise import draw_patches
 
 TISSUE_DENSITY = 0.08
 """Mean optical density above which a pixel shows more than glass."""
-BLOOD = torch.tensor([0.25, 0.75, 0.60])
-"""Optical density of red blood cells under eosin in red, green, blue, as slides show them."""
-Change = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
-"""Makes another density [3, H, W] of that of an image and of its objects [1, H, W]."""
 
 
 def fade_objects(images: Tensor, objects: Tensor, random: np.random.Generator, share: float) -> Tensor:
@@ -49,56 +42,6 @@ def _fade(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tens
     # Patches as small as nuclei would look like some.
     way = draw_patches(density.shape, random, (2, 6), 0.6)
     return torch.lerp(density, torch.maximum(density, inner), way * tissue)
-
-
-def clear_objects(images: Tensor, objects: Tensor, random: np.random.Generator, share: float) -> Tensor:
-    """Images [N, 3, H, W] in 0..1, in a `share` of which small objects [N, 1, H, W] are clear but for rim and grains.
-
-    So look vesicular nuclei, whose inside may be brighter than the tissue around. Images without objects stay.
-    """
-    return _change_some(images, objects, random, share, _clear)
-
-
-def redden_surroundings(images: Tensor, objects: Tensor, random: np.random.Generator, share: float) -> Tensor:
-    """Images [N, 3, H, W] in 0..1, a `share` of which has red cells or fibres between its objects [N, 1, H, W].
-
-    They are as dark as nuclei and of their size or larger, but of another colour. Images without objects stay.
-    """
-    return _change_some(images, objects, random, share, _redden)
-
-
-def _change_some(images: Tensor, objects: Tensor, random: np.random.Generator, share: float, change: Change) -> Tensor:
-    chosen = [n for n, here in enumerate(objects) if share and here.any() and random.random() < share]
-    changed = images.clone() if chosen else images
-    for n in chosen:
-        density = change(-torch.log(images[n].clamp(min=1 / 256)), objects[n], random)
-        changed[n] = torch.exp(-density)
-    return changed
-
-
-def _clear(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tensor:
-    """Density [3, H, W] of one image whose objects [1, H, W] are clear inside, where patches want it."""
-    rim = int(random.integers(1, 4))
-    inside = 4 * functional.avg_pool2d(objects[None], 2 * rim + 1, 1, rim, count_include_pad=False)[0] - 3
-    grains = (3 * (_draw_blobs(density, random, 4, 12) - random.uniform(0.3, 2.0))).sigmoid()
-    patches = (2 * draw_patches(density.shape, random, (2, 16), 1.0)).clamp(max=1)
-    cleared = inside.clamp(min=0) * (1 - grains) * patches * random.uniform(0.5, 0.97)
-    return density * (1 - cleared)
-
-
-def _redden(density: Tensor, objects: Tensor, random: np.random.Generator) -> Tensor:
-    """Density [3, H, W] of one image with red patches in some of the room between its objects [1, H, W]."""
-    cells = _draw_blobs(density, random, 8, 32) - random.uniform(0.0, 1.0)
-    areas = draw_field((1, *density.shape[1:]), random, (2, 6))[0] - random.uniform(-0.6, 0.6)
-    amount = (3 * cells).clamp(0, 1) * (4 * areas).clamp(0, 1) * (objects == 0)
-    color = torch.lerp(STAINS[1], BLOOD, float(random.random())) * random.uniform(0.5, 2.2)
-    return torch.lerp(density, 0.3 * density + color[:, None, None], amount)
-
-
-def _draw_blobs(density: Tensor, random: np.random.Generator, least: int, most: int) -> Tensor:
-    """A smooth field [1, H, W] around 0 of so many pixels a blob, over the pixels of a density [3, H, W]."""
-    side = density.shape[-1]
-    return draw_field((1, *density.shape[1:]), random, (max(side // most, 1), max(side // least, 2)))[0]
 
 
 def _average_within(density: Tensor, where: Tensor) -> Tensor:
