@@ -34,40 +34,11 @@ OVERLAP_CORRELATION = 0.6
 DSB_MPP = 0.5
 BARE = {
     "train": (
-        0,
-        2,
-        3,
-        5,
-        8,
-        9,
-        11,
-        15,
-        17,
-        19,
-        23,
-        25,
-        26,
-        27,
-        29,
-        32,
-        33,
-        38,
-        39,
-        40,
-        41,
-        42,
-        46,
-        47,
-        48,
-        49,
-        50,
-        55,
-        61,
-        63,
-        65,
+        0, 2, 3, 5, 8, 9, 11, 15, 17, 19, 23, 25, 26, 27, 29, 32, 33, 38,
+        39, 40, 41, 42, 46, 47, 48, 49, 50, 55, 61, 63, 65,
     ),
     "test": (0, 2, 3, 10, 12, 17, 21, 23),
-}
+}  # fmt: skip
 """Images of DSB2018 without glands, by their places among those of a part: lymphocytes, muscle, stroma; seen by eye."""
 Row = dict[str, str]
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def write_whole(path: Path) -> Iterator[Path]:
 
     Raises OutputError in one line where the folder cannot be written or the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = _name_partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -44,7 +44,7 @@ def write_whole_folder(path: Path, marked: str) -> Iterator[Path]:
     """
     if path.exists() and not _is_marked(path / marked):
         raise OutputError(f"{path}: holds what wsiparse did not write; remove it or choose another folder")
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = _name_partial(path)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -57,6 +57,18 @@ def write_whole_folder(path: Path, marked: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove_whole_folder(path: Path) -> None:
+    """Delete a folder, if it is there, so that whoever reads in it meanwhile finds all of it or nothing."""
+    partial = _name_partial(path)
+    with suppress(FileNotFoundError):
+        path.rename(partial)
+    remove(partial)
+
+
+def _name_partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+
+
 def _is_marked(file: Path) -> bool:
     return file.is_file() and MARK in file.read_text("utf-8", errors="replace")
 
@@ -64,10 +76,15 @@ def _is_marked(file: Path) -> bool:
 def remove_partials(folder: Path) -> None:
     """Delete what writers that were killed left in a folder; call it while nobody else writes there."""
     for partial in folder.glob(".*.partial"):
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

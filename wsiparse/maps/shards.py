@@ -6,7 +6,6 @@ file is there when the block is done and not before. The last two axes of every 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from wsiparse.errors import OutputError
+from wsiparse.files import remove
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.chunks import DamagedShardError, place_chunks
 from wsiparse.slides.levels import cut_region
@@ -136,10 +136,7 @@ def remove_partials(path: Path) -> None:
     """Delete what writers that were killed left behind; call it while nobody writes."""
     with report_unwritable(path):
         for partial in [*path.rglob("*.partial")]:
-            if partial.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-            else:
-                partial.unlink(missing_ok=True)
+            remove(partial)
 
 
 @contextmanager

@@ -8,10 +8,7 @@ done.
 from __future__ import annotations
 
 import errno
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +19,7 @@ from numpy.typing import NDArray
 from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
 from wsiparse.annotations.piece_files import read_pieces, write_pieces
 from wsiparse.annotations.pieces import Pieces
-from wsiparse.files import write_whole
+from wsiparse.files import remove_whole_folder, write_whole
 from wsiparse.geometry import Region
 from wsiparse.maps.canvas import Canvas, read_region
 from wsiparse.maps.labels import LabelImage, create_labels, write_labels
@@ -191,11 +188,7 @@ def find_pieces(canvas: Canvas) -> Path:
 
 def remove_pieces(work: SlideWork) -> None:
     """Delete what the squares left for the end of the slide; marks and pieces go in one step, seen by whoever reads."""
-    pieces = Path(work.folder, PIECES)
-    gone = pieces.with_name(f".{PIECES}.{uuid.uuid4().hex[:8]}.partial")
-    with suppress(FileNotFoundError):
-        pieces.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    remove_whole_folder(Path(work.folder, PIECES))
 
 
 def require_pieces(work: SlideWork, judgement: Judgement) -> None:
@@ -203,5 +196,5 @@ def require_pieces(work: SlideWork, judgement: Judgement) -> None:
 
     A worker that lost its scheduler may end a slide while another run does, and take away what that one is reading.
     """
-    if any(True for _ in list_squares(work, judgement)):
+    if next(list_squares(work, judgement), None):
         raise OSError(errno.EBUSY, f"{work.folder}: {PIECES} were taken away by another process")

@@ -12,13 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsiparse.ontology import Ontology, Target
-from wsiparse.training.augment import (
-    blank_corners,
-    jitter_light,
-    jitter_stain,
-    swap_stains,
-    warp_picture,
-)
+from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
 from wsiparse.training.disguise import fade_objects
 from wsiparse.training.settings import TrainingSettings

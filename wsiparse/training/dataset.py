@@ -155,14 +155,15 @@ def check_part(part: str, source: str) -> str:
 
 def _parse_row(row: Mapping[str, str], data: Path) -> Example:
     present, absent = (_split_names(row.get(column) or "") for column in ("present", "absent"))
-    mpp = _parse_mpp(row.get("mpp") or "")
+    text = (row.get("mpp") or "").strip()
+    mpp = _parse_mpp(text) if text else None
     return Example(data / row["image"], data / row["mask"], present, row["case"], row["part"], absent, mpp)
 
 
-def _parse_mpp(text: str) -> float | None:
+def _parse_mpp(text: str) -> float:
     with suppress(ValueError):
-        if not text.strip() or 0 < float(text) < math.inf:
-            return float(text) if text.strip() else None
+        if 0 < float(text) < math.inf:
+            return float(text)
     raise ValueError(repr(text))
 
 
