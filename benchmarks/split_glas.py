@@ -8,11 +8,10 @@ that of patients never seen.
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
-from wsiparse.training.dataset import COLUMNS
+from benchmarks.split_open_1 import write_rows
 
 
 def list_rows(data: Path) -> list[dict[str, str]]:
@@ -33,10 +32,7 @@ def list_rows(data: Path) -> list[dict[str, str]]:
 def main() -> None:
     """Write the table."""
     path = Path(__file__).parents[1] / "configs/train/glas-split.csv"
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(list_rows(Path(os.environ["WSIPARSE_SHARED_DATA"])))
+    write_rows(path, list_rows(Path(os.environ["WSIPARSE_SHARED_DATA"])))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from benchmarks.model_quality import DSB_MPP, GLAS_MPP, MONUSEG_MPP, ROOT, find_rescaled
-from benchmarks.split_open_1 import choose_part
+from benchmarks.split_open_1 import choose_part, write_rows
 from wsiparse.evaluation.names import IGNORED
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.ontology import Ontology
@@ -151,10 +151,7 @@ def main() -> None:
     shutil.rmtree(PACKED, ignore_errors=True)
     packed = itertools.chain(pack_tables(data), pack_monuseg(data), pack_crchisto(data))
     rows = [row for one in packed for row in one.write()]
-    with open(SPLIT, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(SPLIT, rows)
     counts = Counter((row["image"].split("/")[0], row["present"], row["part"]) for row in rows)
     for (source, present, part), count in sorted(counts.items()):
         print(f"{source:16s} {present:60s} {part:6s} {count:5d} masks")
