@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "wsiparse"
-WORDS = ["errors", "files", "geometry", "ontology"]
+WORDS = ["compiled", "errors", "files", "geometry", "ontology"]
 STAGES = ["slides", "tiles", "models", "maps", "annotations", "evaluation", "runs", "training", "views"]
 TOP = ["commands", "cli", "__init__", "__main__"]
 ALLOWED = {
     "torch": {"models", "training"},
+    "numba": {"compiled.py"},
     "pydantic": {"runs"},
     "dask": {"runs/cluster.py", "runs/connect.py"},
     "distributed": {"runs/cluster.py", "runs/connect.py"},

@@ -18,8 +18,10 @@ from scipy import ndimage
 from wsiparse.annotations.measures import sum_scores
 from wsiparse.annotations.pieces import NO_RUNS, Pieces, Tally, concatenate_pieces
 from wsiparse.annotations.polygons import LabelMap, trace_block
-from wsiparse.annotations.splitting import Objects, Splitting, find_objects
+from wsiparse.annotations.splitting import Splitting, find_objects
 from wsiparse.annotations.tracing import trace_objects
+from wsiparse.annotations.watershed import Objects
+from wsiparse.compiled import compile_loop
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Region
 from wsiparse.ontology import Target
@@ -62,32 +64,38 @@ def trace_instance_block(labels: LabelMap, scores: Scores, region: Region, traci
     if not tracing.codes:
         return trace_block(labels, scores, region)
     inside = region.shift(-window.x, -window.y)
-    owned, codes, taken = _find_owned(labels, scores, inside, tracing)
+    owned, codes, rest = _find_owned(labels, scores, inside, tracing)
     whole = _trace_whole(owned, codes, scores, window)
-    rest = trace_block(np.where(taken[inside.slices], 0, labels[inside.slices]), scores[:, *inside.slices], region)
-    return concatenate_pieces([whole, rest])
+    return concatenate_pieces([whole, trace_block(rest[inside.slices], scores[:, *inside.slices], region)])
 
 
 def _find_owned(
     labels: LabelMap, scores: Scores, inside: Region, tracing: InstanceTracing
-) -> tuple[Objects, Tally, NDArray[np.bool_]]:
-    """Objects whose centres lie `inside`, the target of each, and the pixels of all objects, owned or not."""
-    owned, taken = np.zeros(labels.shape, np.int32), np.zeros(labels.shape, np.bool_)
+) -> tuple[Objects, Tally, LabelMap]:
+    """Objects whose centres lie `inside`, the target of each, and the labels less all objects, owned or not."""
+    owned, rest = np.zeros(labels.shape, np.int32), labels.copy()
     codes: list[int] = []
     boxes = ndimage.find_objects(labels)
     for code in tracing.codes:
         if code > len(boxes) or boxes[code - 1] is None:
             continue
         box = boxes[code - 1]
-        mask = labels[box] == code
-        ids, centers = find_objects(mask, scores[code - 1][box], tracing.mpp, tracing.splitting)
+        ids, centers = find_objects(labels[box] == code, scores[code - 1][box], tracing.mpp, tracing.splitting)
         rows, columns = (centers + [part.start for part in box]).T
         kept = _contains(inside, rows, columns)
-        numbers = np.where(kept, len(codes) + np.cumsum(kept), 0)
-        owned[box] += np.append(0, numbers).astype(np.int32)[ids]
-        taken[box] |= ids > 0
+        _move_objects(ids, np.where(kept, len(codes) + np.cumsum(kept), 0), owned[box], rest[box])
         codes += [code] * int(kept.sum())
-    return owned, np.array(codes, np.int64), taken
+    return owned, np.array(codes, np.int64), rest
+
+
+@compile_loop
+def _move_objects(ids: Objects, numbers: Tally, owned: Objects, rest: LabelMap) -> None:
+    """Take objects out of labels and put them down under other numbers, 0 for those that no one owns."""
+    for y in range(len(ids)):
+        row = ids[y]
+        for x in range(len(row)):
+            if row[x] > 0:
+                owned[y, x], rest[y, x] = numbers[row[x] - 1], 0
 
 
 def _contains(region: Region, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:

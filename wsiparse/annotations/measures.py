@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from wsiparse.annotations.outlines import Polygons
+from wsiparse.compiled import compile_loop
 from wsiparse.geometry import Grid
 
 Values = NDArray[np.float64]
@@ -97,12 +98,17 @@ def _split_rings(polygons: Polygons) -> tuple[Polygons, NDArray[np.int64]]:
     return rings, wholes[owners]
 
 
+@compile_loop
 def sum_scores(objects: NDArray[np.int32], scores: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Sums [count, targets] of probabilities [targets, height, width] over the objects 1 … count of an id raster."""
-    places = np.flatnonzero(objects)
-    ids = objects.ravel()[places]
-    sums = [np.bincount(ids, plane.ravel()[places], count + 1)[1:] for plane in scores]
-    return np.stack(sums, axis=1).astype(np.int64)
+    sums = np.zeros((count, len(scores)), np.int64)
+    for y in range(len(objects)):
+        row = objects[y]
+        for x in range(len(row)):
+            if row[x] > 0:
+                for target in range(len(scores)):
+                    sums[row[x] - 1, target] += scores[target, y, x]
+    return sums
 
 
 def weigh_scores(sums: NDArray[np.int64], pixels: NDArray[np.int64], codes: NDArray[np.int64]) -> Certainties:

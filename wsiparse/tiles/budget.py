@@ -11,8 +11,8 @@ from wsiparse.tiles.resample import STRIP_PIXELS
 
 PROCESS_BYTES = 600 << 20
 """Interpreter, libraries and a small model's weights, as measured on Linux."""
-RESAMPLING_BYTES = STRIP_PIXELS * 3 * 9
-"""A strip of source pixels as uint8 and float32, and its turned copy."""
+RESAMPLING_BYTES = STRIP_PIXELS * 3
+"""A strip of source pixels."""
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,25 @@
 
 Downsampling averages the exact area each output pixel covers; upsampling interpolates linearly. The weights of output
 pixel i follow from i counted from the slide's corner, in float64, never from the corner of the region asked for: two
-reads that overlap agree in every bit. Whole factors are resampled in whole numbers, to the same bytes.
+reads that overlap agree in every bit.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
+from wsiparse.compiled import compile_loop
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Pixels, Reader
-from wsiparse.tiles.whole_factors import average_squares, double_pixels, find_factor, find_halves
 
 STRIP_PIXELS = 1 << 21
-"""Source pixels held at a time, as float32: 25 MB; more leave the processor's cache and are a third slower."""
-_TURNED_ROWS = 16
-"""Rows resampled along themselves at a time: turned all at once they pass the cache pixel by pixel."""
+"""Source pixels held at a time: 6 MB."""
+_Places = NDArray[np.int64]
+_Weights = NDArray[np.float32]
 
 
 def read_grid(reader: Reader, grid: Grid, region: Region) -> Pixels:
@@ -38,47 +38,62 @@ def read_grid(reader: Reader, grid: Grid, region: Region) -> Pixels:
 
 
 def _read_strip(reader: Reader, level: int, scale: float, strip: Region) -> Pixels:
-    if factor := find_factor(scale):
-        source = Region(*(side * factor for side in (strip.x, strip.y, strip.width, strip.height)))
-        return average_squares(reader.read_region(source, level), factor)
-    if abs(scale - 0.5) < 1e-9:
-        return double_pixels(reader.read_region(find_halves(strip), level), strip)
-    return _weigh_strip(reader, level, scale, strip)
-
-
-def _weigh_strip(reader: Reader, level: int, scale: float, strip: Region) -> Pixels:
-    across, x = weigh_pixels(strip.x, strip.width, scale)
-    down, y = weigh_pixels(strip.y, strip.height, scale)
-    source = Region(x, y, across.shape[1], down.shape[1])
-    pixels = reader.read_region(source, level).astype(np.float32)  # [source.height, source.width, 3]
-    squeezed = (down @ pixels.reshape(source.height, -1)).reshape(strip.height, source.width, 3)
+    across, down = Taps.along(strip.x, strip.width, scale), Taps.along(strip.y, strip.height, scale)
+    pixels = reader.read_region(Region(across.start, down.start, across.length, down.length), level)
     output = np.empty((strip.height, strip.width, 3), np.uint8)
-    for top in range(0, strip.height, _TURNED_ROWS):
-        output[top : top + _TURNED_ROWS] = _squeeze_across(across, squeezed[top : top + _TURNED_ROWS])
+    _weigh_pixels(np.ascontiguousarray(pixels), down.firsts, down.weights, across.firsts, across.weights, output)
     return output
 
 
-def _squeeze_across(across: csr_array, rows: NDArray[np.float32]) -> Pixels:
-    """Rows [h, source width, 3] resampled along themselves and rounded, uint8 [h, width, 3]."""
-    turned = rows.transpose(1, 0, 2).reshape(rows.shape[1], -1)
-    result = across @ turned
-    result += np.float32(0.5)
-    rounded: Pixels = result.reshape(len(result), -1, 3).transpose(1, 0, 2).astype(np.uint8)
-    return rounded
+@dataclass(frozen=True)
+class Taps:
+    """The source pixels along one axis that each output pixel is made of."""
+
+    start: int
+    """The first source pixel of all."""
+    firsts: _Places
+    """The first one of each output pixel, counted from `start` [count]."""
+    weights: _Weights
+    """Of the ones from there on; those of an output pixel sum to 1 [count, taps]."""
+
+    @classmethod
+    def along(cls, start: int, count: int, scale: float) -> Taps:
+        """Those of output pixels start .. start + count; `scale` is source pixels per output pixel."""
+        outputs = np.arange(start, start + count, dtype=np.float64)
+        firsts, weights = _areas(outputs, scale) if scale >= 1 else _interpolation(outputs, scale)
+        return cls(int(firsts[0]), firsts - firsts[0], weights.astype(np.float32))
+
+    @property
+    def length(self) -> int:
+        """Source pixels of all output pixels together."""
+        return int(self.firsts[-1]) + int(self.weights.shape[1])
 
 
-def weigh_pixels(start: int, count: int, scale: float) -> tuple[csr_array, int]:
-    """Weights of source pixels for output pixels start .. start + count of one axis, and the first source pixel.
-
-    `scale` is source pixels per output pixel. The matrix is float32 [count, source pixels]; its rows sum to 1.
-    """
-    outputs = np.arange(start, start + count, dtype=np.float64)
-    first, weights = _areas(outputs, scale) if scale >= 1 else _interpolation(outputs, scale)
-    low, taps = int(first[0]), weights.shape[1]
-    columns = (first - low)[:, None] + np.arange(taps)
-    shape = (count, int(first[-1]) - low + taps)
-    indices = np.arange(0, count * taps + 1, taps)
-    return csr_array((weights.astype(np.float32).ravel(), columns.ravel(), indices), shape=shape), low
+@compile_loop
+def _weigh_pixels(
+    pixels: Pixels, tops: _Places, down: _Weights, lefts: _Places, across: _Weights, output: Pixels
+) -> None:
+    """Weigh source pixels, in float32 down first and then across, and round."""
+    half = np.float32(0.5)
+    row = np.empty(pixels.shape[1] * 3, np.float32)
+    for y in range(len(output)):
+        row[:] = 0
+        for tap in range(down.shape[1]):
+            weight, source = down[y, tap], pixels[tops[y] + tap].ravel()
+            if weight > 0:
+                for n in range(len(row)):
+                    row[n] += weight * np.float32(source[n])
+        squeezed = output[y]
+        for x in range(len(squeezed)):
+            red = green = blue = np.float32(0)
+            place = 3 * lefts[x]
+            for tap in range(across.shape[1]):
+                weight = across[x, tap]
+                red += weight * row[place]
+                green += weight * row[place + 1]
+                blue += weight * row[place + 2]
+                place += 3
+            squeezed[x, 0], squeezed[x, 1], squeezed[x, 2] = red + half, green + half, blue + half
 
 
 def _areas(outputs: NDArray[np.float64], scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
