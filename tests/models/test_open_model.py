@@ -18,7 +18,14 @@ from wsiparse.errors import ModelError
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
 from wsiparse.models.open_model import Header, open_weights, read_weights, write_weights
-from wsiparse.models.open_network import OpenNetwork, Sizes, count_macs, fold_normalization
+from wsiparse.models.open_network import (
+    OpenNetwork,
+    Sizes,
+    count_macs,
+    fold_normalization,
+    fold_prompts,
+    match_prompts,
+)
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.training.dataset import load_picture, read_examples
@@ -145,10 +152,20 @@ def test_folding_the_normalisation_changes_nothing() -> None:
 
 def test_multiply_accumulates_follow_from_the_sizes() -> None:
     # stem 12→8 and one residual block of 8 at half size; at quarter size 8→16, one block of 16, the 1×1 back; the
-    # merging block of 8 and the 1×1 head to 4 × 8 at half size.
+    # merging block of 8 at half size. The head is never called.
     half, quarter = 16 * 16, 8 * 8
-    expected = half * 9 * (12 * 8 + 4 * 8 * 8) + quarter * (9 * (8 * 16 + 2 * 16 * 16) + 16 * 8) + half * 8 * 32
+    expected = half * 9 * (12 * 8 + 4 * 8 * 8) + quarter * (9 * (8 * 16 + 2 * 16 * 16) + 16 * 8)
     assert count_macs(OpenNetwork(SMALL).eval(), 32) == expected
+
+
+def test_folded_prompts_give_the_dot_products_of_embeddings_and_prompts() -> None:
+    torch.manual_seed(0)
+    network = OpenNetwork(SMALL)
+    features, prompts = torch.rand(2, 8, 5, 7), torch.rand(3, SMALL.embedding + 1)
+    embeddings = torch.nn.functional.pixel_shuffle(network.image.head(features), 2)  # [N, E, H, W]
+    expected = torch.einsum("nehw,pe->nphw", embeddings, prompts[:, :-1]) + prompts[:, -1, None, None]
+    found = match_prompts(features, *fold_prompts(prompts, network.image.head))
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_shipped_network_is_small(model: Model) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from wsiparse.annotations.measures import sum_scores
 from wsiparse.annotations.pieces import NO_RUNS, Pieces, Tally, concatenate_pieces
@@ -75,15 +74,10 @@ def _find_owned(
     """Objects whose centres lie `inside`, the target of each, and the labels less all objects, owned or not."""
     owned, rest = np.zeros(labels.shape, np.int32), labels.copy()
     codes: list[int] = []
-    boxes = ndimage.find_objects(labels)
     for code in tracing.codes:
-        if code > len(boxes) or boxes[code - 1] is None:
-            continue
-        box = boxes[code - 1]
-        ids, centers = find_objects(labels[box] == code, scores[code - 1][box], tracing.mpp, tracing.splitting)
-        rows, columns = (centers + [part.start for part in box]).T
-        kept = _contains(inside, rows, columns)
-        _move_objects(ids, np.where(kept, len(codes) + np.cumsum(kept), 0), owned[box], rest[box])
+        ids, centers = find_objects(labels == code, scores[code - 1], tracing.mpp, tracing.splitting)
+        kept = _contains(inside, *centers.T)
+        _move_objects(ids, np.where(kept, len(codes) + np.cumsum(kept), 0), owned, rest)
         codes += [code] * int(kept.sum())
     return owned, np.array(codes, np.int64), rest
 

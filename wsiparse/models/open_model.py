@@ -24,13 +24,20 @@ from wsiparse.models.eight_views import average_views
 from wsiparse.models.execution import EAGER, Execution, ModelOptions
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities, TextVectors
-from wsiparse.models.open_network import OpenNetwork, Sizes, fold_normalization, match_prompts, place_network
+from wsiparse.models.open_network import (
+    OpenNetwork,
+    Sizes,
+    fold_normalization,
+    fold_prompts,
+    match_prompts,
+    place_network,
+)
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, parse_target
 
 FORMAT = "wsiparse-open"
-BYTES_PER_PIXEL = 260
-"""Peak of the forward pass for one pixel of a tile of 512, measured on CPU in float32, and a tenth more."""
+BYTES_PER_PIXEL = 160
+"""Peak of the image encoder for one pixel of a tile of 768, measured on CPU in float32, and a tenth more."""
 BYTES_PER_PROMPT_PIXEL = 9
 LEAST_SIMILARITY = 0.98
 
@@ -100,19 +107,21 @@ class OpenModel:
         self._check_pixels(pixels)
         with torch.inference_mode():
             prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
-        return average_views(lambda tiles: self._answer(tiles, prompts), pixels, self._execution.options.views)
+            kernel, bias = fold_prompts(prompts, self._network.image.head)
+        return average_views(lambda tiles: self._answer(tiles, kernel, bias), pixels, self._execution.options.views)
 
-    def _answer(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
+    def _answer(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
         parts, self._batch = fit_batch(
-            lambda batch: self._map(self._predict_batch, _split_tiles(pixels, batch), prompts), self._batch
+            lambda batch: self._map(self._predict_batch, _split_tiles(pixels, batch), kernel, bias), self._batch
         )
         return np.concatenate(parts)[: len(pixels)]
 
     @torch.inference_mode()
-    def _predict_batch(self, pixels: NDArray[np.uint8], prompts: Tensor) -> Probabilities:
+    def _predict_batch(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
         image = torch.from_numpy(pixels.copy()).to(self._execution.device).permute(0, 3, 1, 2)
         with self._execution.round_products():
-            logits = match_prompts(self._encode_image(image.float().div_(255)), prompts).float()  # [N, K, H, W]
+            features = self._encode_image(image.float().div_(255))
+            logits = match_prompts(features, kernel, bias).float()  # [N, K, H, W]
         return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
 
     def _choose_words(self, target: Target) -> str:

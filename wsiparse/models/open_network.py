@@ -62,14 +62,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the same shape [N, C, H, W]."""
-        return _rectify(x + self.second(_rectify(self.first(x))))
+        return _rectify(self.second(_rectify(self.first(x))).add_(x))
 
 
 class ImageEncoder(nn.Module):
-    """A U-Net of residual blocks whose skips are added; pixels in 0..1 to one embedding a pixel.
+    """A U-Net of residual blocks whose skips are added; pixels in 0..1 to features of each 2×2 of them.
 
-    The embeddings of 2×2 pixels stay folded into the channels of one half-size pixel, [N, 4 E, H / 2, W / 2]: that is
-    smaller, and `match_prompts` unfolds the few logits instead.
+    `head` makes of these features one embedding a pixel. Nobody calls it: `fold_prompts` draws it and the prompts
+    together, so that the embeddings, by far the largest array there would be, are never made.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -86,7 +86,7 @@ class ImageEncoder(nn.Module):
         self.head = nn.Conv2d(widths[0], 4 * sizes.embedding, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Folded embeddings of images [N, 3, H, W]; H and W are multiples of the stride."""
+        """Features [N, C, H / 2, W / 2] of images [N, 3, H, W]; H and W are multiples of the stride."""
         # White becomes 0, so that the zeros around a tile look like empty glass. Folding 2×2 pixels into channels
         # halves the resolution of the costly layers and loses nothing.
         x = self.levels[0](_rectify(self.stem(functional.pixel_unshuffle(1 - image, 2))))
@@ -96,9 +96,9 @@ class ImageEncoder(nn.Module):
             skips.append(x)
         for index in reversed(range(len(self.ups))):
             x = functional.interpolate(self.ups[index](x), scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = self.merges[index](x + skips[index])
-        folded: Tensor = self.head(x)
-        return folded
+            x = self.merges[index](x.add_(skips[index]))
+        features: Tensor = x
+        return features
 
 
 class TextEncoder(nn.Module):
@@ -137,14 +137,22 @@ class OpenNetwork(nn.Module):
 
     def forward(self, image: Tensor, tokens: Tensor) -> Tensor:
         """Logits [N, P, H, W] of images [N, 3, H, W] in 0..1 for the prompts' tokens [P, WORDS, PIECES]."""
-        return match_prompts(self.image(image), self.text(tokens))
+        return match_prompts(self.image(image), *fold_prompts(self.text(tokens), self.image.head))
 
 
-def match_prompts(pixels: Tensor, prompts: Tensor) -> Tensor:
-    """Logits [N, P, H, W] of folded pixel embeddings [N, 4 E, H / 2, W / 2] against prompts [P, E + 1]."""
-    weight = torch.kron(prompts[:, :-1], torch.eye(4, device=prompts.device)).to(pixels.dtype)  # [4 P, 4 E]
-    bias = prompts[:, -1].repeat_interleave(4).to(pixels.dtype)
-    return functional.pixel_shuffle(functional.conv2d(pixels, weight[:, :, None, None], bias), 2)
+def fold_prompts(prompts: Tensor, head: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Kernel [4 P, C, 1, 1] and bias [4 P] that take features to the logits of 2×2 pixels for prompts [P, E + 1]."""
+    assert head.bias is not None
+    vectors, biases = prompts[:, :-1], prompts[:, -1:]
+    parts = vectors.shape[1], 4, head.in_channels  # the head's channels: embedding, then pixel of the 2×2
+    kernel = torch.einsum("pe,eqc->pqc", vectors, head.weight.view(parts))
+    bias = torch.einsum("pe,eq->pq", vectors, head.bias.view(parts[:2])) + biases
+    return kernel.reshape(-1, head.in_channels, 1, 1), bias.reshape(-1)
+
+
+def match_prompts(features: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Logits [N, P, H, W] of features [N, C, H / 2, W / 2] by what `fold_prompts` gave."""
+    return functional.pixel_shuffle(functional.conv2d(features, kernel.to(features.dtype), bias.to(features.dtype)), 2)
 
 
 def place_network(network: OpenNetwork, device: torch.device) -> OpenNetwork:
