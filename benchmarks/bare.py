@@ -20,7 +20,8 @@ from benchmarks.model_quality import find_rescaled
 from benchmarks.report import Row, print_table
 from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, load_model
 from wsiparse.ontology import Ontology
-from wsiparse.training.dataset import Example, load_picture, read_examples
+from wsiparse.training.dataset import load_picture
+from wsiparse.training.examples import Example, read_examples
 
 GLANDS = "glandular structure"
 TABLE = Path(__file__).parents[1] / "configs/train/open-1-bare.csv"

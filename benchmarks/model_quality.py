@@ -30,7 +30,8 @@ from wsiparse.models.model import Model
 from wsiparse.models.open_model import read_weights
 from wsiparse.models.open_network import count_macs
 from wsiparse.ontology import Ontology, Target
-from wsiparse.training.dataset import Example, load_picture, read_examples
+from wsiparse.training.dataset import load_picture
+from wsiparse.training.examples import Example, read_examples
 
 ROOT = Path(__file__).parents[1]
 GLAS_MPP, MONUSEG_MPP = 0.62, 0.2462

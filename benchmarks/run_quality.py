@@ -27,7 +27,7 @@ from wsiparse.evaluation.measures import Evaluation
 from wsiparse.evaluation.table import name_objects
 from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, list_models, load_model
 from wsiparse.runs.evaluate import evaluate_run
-from wsiparse.training.dataset import read_examples
+from wsiparse.training.examples import read_examples
 
 SPLIT = ROOT / "configs/train/open-1-split.csv"
 GLAND, NUCLEI = "glandular structure", "nuclei"

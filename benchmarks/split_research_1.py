@@ -31,7 +31,8 @@ from benchmarks.split_open_1 import choose_part, write_rows
 from wsiparse.evaluation.names import IGNORED
 from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.ontology import Ontology
-from wsiparse.training.dataset import COLUMNS, Example, load_picture, read_examples
+from wsiparse.training.dataset import load_picture
+from wsiparse.training.examples import COLUMNS, Example, read_examples
 
 PACKED = ROOT / "train-out/research-1-data"
 SPLIT = ROOT / "configs/train/research-1-split.csv"

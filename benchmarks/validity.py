@@ -43,7 +43,8 @@ from wsiparse.ontology import Target
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Pixels
 from wsiparse.tiles.resample import read_grid
-from wsiparse.training.dataset import Example, load_picture, read_examples
+from wsiparse.training.dataset import load_picture
+from wsiparse.training.examples import Example, read_examples
 
 SPLIT = ROOT / "configs/train/open-1-split.csv"
 FITS = ROOT / "configs/validity/wsiparse-open-1.json"

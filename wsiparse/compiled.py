@@ -19,7 +19,7 @@ def compile_loop(function: Callable[_Arguments, _Result]) -> Callable[_Arguments
 
     @cache
     def compile_once() -> Callable[_Arguments, _Result]:
-        import numba  # 60 MB, which a process that outlines nothing does without
+        import numba  # some 60 MB, which a process that never calls it does without
 
         try:
             compiled: Callable[_Arguments, _Result] = numba.njit(cache=True, nogil=True)(function)

@@ -28,7 +28,8 @@ from wsiparse.models.open_network import (
 )
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, load_ontology
-from wsiparse.training.dataset import load_picture, read_examples
+from wsiparse.training.dataset import load_picture
+from wsiparse.training.examples import read_examples
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data"

@@ -11,7 +11,8 @@ from PIL import Image
 from benchmarks.split_open_1 import choose_part, group_overlaps, list_dsb, list_ebhi
 from wsiparse.errors import InputError, ReferenceFileError, TargetError
 from wsiparse.ontology import Ontology, Target, load_ontology
-from wsiparse.training.dataset import Example, Picture, Supervision, load_picture, read_examples, weigh_pictures
+from wsiparse.training.dataset import Picture, Supervision, load_picture, weigh_pictures
+from wsiparse.training.examples import Example, read_examples
 from wsiparse.training.scaling import scale_picture
 from wsiparse.training.screening import find_fault
 

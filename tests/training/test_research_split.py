@@ -13,7 +13,7 @@ from benchmarks.crchisto import REACH, Matched, join, match_points
 from benchmarks.split_open_1 import choose_part
 from benchmarks.split_research_1 import GAP_PIXELS, find_discs
 from wsiparse.files import find_config
-from wsiparse.training.dataset import read_examples
+from wsiparse.training.examples import read_examples
 from wsiparse.training.settings import read_settings
 from wsiparse.training.sources import choose_targets
 

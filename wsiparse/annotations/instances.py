@@ -9,7 +9,7 @@ object of its own. Nothing depends on where the borders of blocks lie.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +64,10 @@ def trace_instance_block(labels: LabelMap, scores: Scores, region: Region, traci
         return trace_block(labels, scores, region)
     inside = region.shift(-window.x, -window.y)
     owned, codes, rest = _find_owned(labels, scores, inside, tracing)
-    whole = _trace_whole(owned, codes, scores, window)
-    return concatenate_pieces([whole, trace_block(rest[inside.slices], scores[:, *inside.slices], region)])
+    whole, rest = _trace_whole(owned, codes, scores, window), rest[inside.slices]
+    if not rest.any():
+        return replace(whole, region=region)
+    return concatenate_pieces([whole, trace_block(rest, scores[:, *inside.slices], region)])
 
 
 def _find_owned(

@@ -125,7 +125,7 @@ def _name_loss(error: BaseException) -> BaseException:
     step, last = str(error.task).partition("-")[0], error.last_worker.address
     return ChildProcessError(
         f"{error.allowed_failures + 1} workers died one after another at {step}, the last {last}; see their logs, and "
-        "lower block_tiles or window where memory ran out"
+        "lower block_tiles, window or, on processors, OMP_NUM_THREADS where memory ran out"
     )
 
 

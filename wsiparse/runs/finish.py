@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.geojson import open_geojson
@@ -35,16 +36,21 @@ class Tally:
     area_um2: float = 0.0
     weighted: float = field(default=0.0, repr=False)
 
-    def add(self, area_um2: float, probability: float | None) -> None:
-        """Count one outline."""
-        self.objects += 1
-        self.area_um2 += area_um2
-        self.weighted += area_um2 * (probability or 0.0)
+    def add(self, areas_um2: NDArray[np.float64], probabilities: NDArray[np.float64]) -> None:
+        """Count outlines."""
+        self.objects += len(areas_um2)
+        self.area_um2 = _add_in_turn(self.area_um2, areas_um2)
+        self.weighted = _add_in_turn(self.weighted, areas_um2 * probabilities)
 
     @property
     def mean_probability(self) -> float | None:
         """Mean over the outlined area; None where nothing was found."""
         return self.weighted / self.area_um2 if self.area_um2 else None
+
+
+def _add_in_turn(total: float, values: NDArray[np.float64]) -> float:
+    """The total after each value was added to it: another order would round otherwise, and follow the batches."""
+    return float(np.cumsum(np.append(total, values))[-1])
 
 
 @retry_passing
@@ -90,9 +96,10 @@ def _write_annotations(work: SlideWork, judgement: Judgement, tallies: dict[str,
 
 
 def _count(batch: Batch, tallies: dict[str, Tally]) -> None:
-    areas, means = (np.asarray(batch.measures[name]).tolist() for name in ("area_um2", "probability"))
-    for target, area, mean in zip(batch.targets, areas, means, strict=True):
-        tallies[target].add(area, mean)
+    areas, means = (np.asarray(batch.measures[name], np.float64) for name in ("area_um2", "probability"))
+    names = np.array(batch.targets)
+    for name in dict.fromkeys(batch.targets):
+        tallies[name].add(areas[names == name], means[names == name])
 
 
 def _annotate_slide(work: SlideWork, judgement: Judgement) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wsiparse.errors import InputError
 from wsiparse.evaluation.names import IGNORED, TargetNames
-from wsiparse.training.dataset import Example
+from wsiparse.training.examples import Example
 from wsiparse.training.screening import Screening
 
 SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp", ".jpg", ".jpeg")

@@ -11,7 +11,8 @@ import numpy as np
 
 from wsiparse.errors import InputError, ReferenceFileError, SlideError, WsiparseError
 from wsiparse.ontology import Ontology
-from wsiparse.training.dataset import Example, Picture, Sample, load_picture
+from wsiparse.training.dataset import Picture, Sample, load_picture
+from wsiparse.training.examples import Example
 
 _SHOWN = 3
 

@@ -17,7 +17,8 @@ from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.manifest import ManifestRow, read_manifest
 from wsiparse.runs.references import file_of
 from wsiparse.slides.open import describe
-from wsiparse.training.dataset import Example, Picture, Sample, check_part, group_images, read_examples
+from wsiparse.training.dataset import Picture, Sample
+from wsiparse.training.examples import Example, check_part, group_images, read_examples
 from wsiparse.training.folders import Splitting, list_examples, read_wordings
 from wsiparse.training.scaling import scale_picture
 from wsiparse.training.screening import (
