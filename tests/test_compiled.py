@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsiparse.compiled import compile_loop
 
@@ -30,6 +31,23 @@ def stir(turns: int) -> int:
     for _ in range(turns):
         number = number * np.uint64(6364136223846793005) ^ (number >> np.uint64(33))
     return int(number)
+
+
+@compile_loop
+def square(number: int) -> int:
+    return number * number
+
+
+@compile_loop
+def add_squares(numbers: NDArray[np.int64]) -> int:
+    total = 0
+    for number in numbers:
+        total += square(number)
+    return total
+
+
+def test_a_loop_calls_another() -> None:
+    assert add_squares(np.arange(5)) == 30
 
 
 def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same() -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from wsiparse.annotations.flood import Objects
+from wsiparse.annotations.relief import Mask, Places, Relief
 from wsiparse.annotations.splitting import _DOWNHILL_SHARE, _Scale
-from wsiparse.annotations.watershed import Mask, Objects, Places, Relief
 
 Ways = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row and column where each straight line starts, and where it stops [ways, 2]."""

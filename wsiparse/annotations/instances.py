@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.annotations.flood import Objects
 from wsiparse.annotations.measures import sum_scores
 from wsiparse.annotations.pieces import NO_RUNS, Pieces, Tally, concatenate_pieces
 from wsiparse.annotations.polygons import LabelMap, trace_block
 from wsiparse.annotations.splitting import Splitting, find_objects
 from wsiparse.annotations.tracing import trace_objects
-from wsiparse.annotations.watershed import Objects
 from wsiparse.compiled import compile_loop
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Region

@@ -14,16 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from wsiparse.annotations.watershed import (
-    Mask,
-    Objects,
-    Relief,
-    find_outranked,
-    find_summits,
-    flood_objects,
-    measure_depths,
-    smooth_depths,
-)
+from wsiparse.annotations.flood import Objects, flood_objects
+from wsiparse.annotations.relief import Mask, Relief, find_outranked, find_summits, measure_depths, smooth_depths
 from wsiparse.errors import InputError
 
 _WEIGHTS = 64

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tests.annotations import whole_arrays
 from tests.annotations.discs import Mask, draw_noise
+from wsiparse.annotations.flood import flood_objects
+from wsiparse.annotations.relief import find_outranked, find_summits
 from wsiparse.annotations.splitting import _DOWNHILL_SHARE, Splitting, _raise_relief, _Scale
-from wsiparse.annotations.watershed import find_outranked, find_summits, flood_objects
 
 options = st.builds(
     Splitting,
