@@ -25,7 +25,7 @@ class CompiledLoop(Generic[_Arguments, _Result]):
     @cached_property
     def machine_code(self) -> Callable[_Arguments, _Result]:
         """What numba makes of it, for the arguments of each call, and of the loops that it calls."""
-        import numba  # some 60 MB, which a process that never calls it does without
+        import numba  # tens of megabytes, which a process that never calls it does without
 
         function = _put_in_place(self._function)
         try:
@@ -38,9 +38,9 @@ class CompiledLoop(Generic[_Arguments, _Result]):
 def compile_loop(function: Callable[_Arguments, _Result]) -> CompiledLoop[_Arguments, _Result]:
     """Have a function of arrays and numbers compiled by numba at its first call; other threads run while it does.
 
-    It may call other such functions of its module. What was compiled is kept beside the source, or else in the user's
-    cache, for the processes that come after. Large arrays are best made by the caller: numpy asks for large pages,
-    numba does not.
+    What was compiled is kept beside the source, or else in the user's cache, for the processes that come after, until
+    the module changes: it may call other such functions of its own module alone. Large arrays are best made by the
+    caller: numpy asks for large pages, numba does not.
     """
     return CompiledLoop(function)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +11,7 @@ from tests.annotations import whole_arrays
 from tests.annotations.discs import Mask, draw_noise
 from wsiparse.annotations.flood import flood_objects
 from wsiparse.annotations.relief import find_outranked, find_summits
-from wsiparse.annotations.splitting import _DOWNHILL_SHARE, Splitting, _raise_relief, _Scale
+from wsiparse.annotations.splitting import Splitting, _raise_relief, _Scale
 
 options = st.builds(
     Splitting,
@@ -39,5 +37,5 @@ def test_relief_centres_and_flood_are_those_of_whole_arrays(
     expected = whole_arrays.find_centers(relief, scale)
     np.testing.assert_array_equal(summits[~outranked], expected)
     ids, flooded = np.zeros_like(relief), whole_arrays.flood_objects(relief, expected, scale)
-    flood_objects(relief, expected, scale.neck, math.ceil(_DOWNHILL_SHARE * scale.sweeps), scale.sweeps, ids)
+    flood_objects(relief, expected, scale.neck, scale.uphill, scale.sweeps, ids)
     np.testing.assert_array_equal(ids, flooded)

@@ -77,7 +77,10 @@ def _find_owned(
     owned, rest = np.zeros(labels.shape, np.int32), labels.copy()
     codes: list[int] = []
     for code in tracing.codes:
-        ids, centers = find_objects(labels == code, scores[code - 1], tracing.mpp, tracing.splitting)
+        mask = labels == code
+        if not mask.any():
+            continue
+        ids, centers = find_objects(mask, scores[code - 1], tracing.mpp, tracing.splitting)
         kept = _contains(inside, *centers.T)
         _move_objects(ids, np.where(kept, len(codes) + np.cumsum(kept), 0), owned, rest)
         codes += [code] * int(kept.sum())

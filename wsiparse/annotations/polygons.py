@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.batches import MEASURES, Batch, Column
@@ -17,7 +18,6 @@ from wsiparse.annotations.pieces import Pieces, Tally
 from wsiparse.annotations.seams import find_runs, join_rows
 from wsiparse.annotations.simplify import simplify_outlines
 from wsiparse.annotations.tracing import trace_objects
-from wsiparse.compiled import compile_loop
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 
@@ -41,43 +41,17 @@ def trace_block(labels: LabelMap, scores: NDArray[np.uint8] | None, region: Regi
 
 
 def _number_objects(labels: LabelMap) -> tuple[NDArray[np.int32], Tally]:
-    """Ids of the 4-connected parts of each code [height, width], code by code, and the code of each."""
     objects = np.zeros(labels.shape, np.int32)
-    codes = _fill_parts(labels, objects)
-    order = np.argsort(codes, kind="stable")
-    if (np.diff(order) == 1).all():
-        return objects, codes
-    ranks = np.zeros(len(codes) + 1, np.int32)
-    ranks[order + 1] = np.arange(1, len(ranks))
-    return ranks[objects], codes[order]
-
-
-@compile_loop
-def _fill_parts(labels: LabelMap, objects: NDArray[np.int32]) -> Tally:
-    """Write ids over zeros, 1 … n as the parts' first pixels come; returns the code of each part."""
-    height, width = labels.shape
-    codes, waiting = np.empty(labels.size, np.int64), np.empty(labels.size, np.int64)
-    count = 0
-    for top in range(height):
-        for left in range(width):
-            code = labels[top, left]
-            if code == 0 or objects[top, left] > 0:
-                continue
-            codes[count] = code
-            count += 1
-            objects[top, left] = count
-            waiting[0], left_to_do = top * width + left, 1
-            while left_to_do > 0:
-                left_to_do -= 1
-                y, x = waiting[left_to_do] // width, waiting[left_to_do] % width
-                for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0)):
-                    row, column = y + down, x + right
-                    inside = 0 <= row < height and 0 <= column < width
-                    if inside and labels[row, column] == code and objects[row, column] == 0:
-                        objects[row, column] = count
-                        waiting[left_to_do] = row * width + column
-                        left_to_do += 1
-    return codes[:count].copy()
+    codes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    total = 0
+    for code, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        ids, count = ndimage.label(labels[box] == code)
+        objects[box] += np.add(ids, total, out=ids, where=ids > 0)
+        codes.append(np.full(count, code, np.int64))
+        total += count
+    return objects, np.concatenate(codes)
 
 
 def join_blocks(

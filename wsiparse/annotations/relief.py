@@ -15,6 +15,8 @@ Relief = NDArray[np.int32]
 """Height of each pixel [height, width]: distance to the outline × probability, smoothed; 0 outside the mask."""
 Places = NDArray[np.int64]
 """Pixels as places in the flattened raster [places]."""
+_Cells = tuple[Places, Places]
+"""Where each cell begins, and the summits sorted by cells."""
 
 
 @compile_loop
@@ -110,30 +112,35 @@ def find_outranked(relief: Relief, summits: Places, reach: int, distance: float,
 
     Of equal summits the upper left one is the higher: places sort as the raster is read, in any window.
     """
-    height, width = relief.shape
-    across, down = width // reach + 1, height // reach + 1
-    starts, places = _sort_by_cells(summits, width, reach, across * down)
-    outranked = np.zeros(len(summits), np.bool_)
+    cells = _sort_by_cells(summits, relief.shape, reach)
+    outranked = np.empty(len(summits), np.bool_)
     for number in range(len(summits)):
-        row, column = summits[number] // width // reach, summits[number] % width // reach
-        for beside in range(max(row - 1, 0), min(row + 2, down)):
-            first = starts[beside * across + max(column - 1, 0)]
-            last = starts[beside * across + min(column + 2, across)]
-            for other in places[first:last]:
-                if _outranks(relief, summits[number], other, (reach, distance, neck)):
-                    outranked[number] = True
-                    break
+        outranked[number] = _is_outranked(relief, summits[number], cells, (reach, distance, neck))
     return outranked
 
 
 @compile_loop
-def _sort_by_cells(summits: Places, width: int, reach: int, count: int) -> tuple[Places, Places]:
-    """Where each cell of `reach` pixels begins among the summits sorted by cells, and these.
+def _is_outranked(relief: Relief, place: int, cells: _Cells, limits: tuple[int, float, float]) -> bool:
+    """Whether any summit outranks the one at `place`; the limits are reach, distance and neck."""
+    height, width = relief.shape
+    reach, (starts, places) = limits[0], cells
+    across, down = width // reach + 1, height // reach + 1
+    row, column = place // width // reach, place % width // reach
+    for beside in range(max(row - 1, 0), min(row + 2, down)):
+        first = starts[beside * across + max(column - 1, 0)]
+        last = starts[beside * across + min(column + 2, across)]
+        for other in places[first:last]:
+            if _outranks(relief, other, place, limits):
+                return True
+    return False
 
-    Whatever is within reach of a summit lies in the 3 × 3 cells around it.
-    """
-    across = width // reach + 1
-    starts, places = np.zeros(count + 1, np.int64), np.empty_like(summits)
+
+@compile_loop
+def _sort_by_cells(summits: Places, shape: tuple[int, int], reach: int) -> _Cells:
+    """Summits by cells of `reach` pixels: whatever is within reach of one lies in the 3 × 3 cells around it."""
+    width = shape[1]
+    across, down = width // reach + 1, shape[0] // reach + 1
+    starts, places = np.zeros(across * down + 1, np.int64), np.empty_like(summits)
     for place in summits:
         starts[(place // width // reach) * across + place % width // reach + 1] += 1
     starts = np.cumsum(starts)
@@ -146,8 +153,8 @@ def _sort_by_cells(summits: Places, width: int, reach: int, count: int) -> tuple
 
 
 @compile_loop
-def _outranks(relief: Relief, place: int, other: int, limits: tuple[int, float, float]) -> bool:
-    """Whether a summit outranks the one at `place`; the limits are reach, distance and neck."""
+def _outranks(relief: Relief, other: int, place: int, limits: tuple[int, float, float]) -> bool:
+    """Whether the summit at `other` outranks the one at `place`."""
     width = relief.shape[1]
     y, x = place // width, place % width
     dy, dx = other // width - y, other % width - x

@@ -65,6 +65,11 @@ class _Scale:
     sweeps: int
     weights: NDArray[np.int32]
 
+    @property
+    def uphill(self) -> int:
+        """The first sweep that may climb out of a neck."""
+        return math.ceil(_DOWNHILL_SHARE * self.sweeps)
+
     @classmethod
     def of(cls, options: Splitting, mpp: float) -> _Scale:
         radius, sweeps = (max(round(um / mpp), 1) for um in (options.max_radius_um, options.reach_um))
@@ -115,7 +120,7 @@ def find_objects(
     relief, ids = _raise_relief(mask, probability, scale), _make_raster(mask)
     summits = find_summits(relief)
     centers = summits[~find_outranked(relief, summits, 2 * scale.radius, scale.distance, scale.neck)]
-    flood_objects(relief, centers, scale.neck, math.ceil(_DOWNHILL_SHARE * scale.sweeps), scale.sweeps, ids)
+    flood_objects(relief, centers, scale.neck, scale.uphill, scale.sweeps, ids)
     return ids[1:-1, 1:-1], np.column_stack(np.unravel_index(centers, relief.shape)) - 1
 
 

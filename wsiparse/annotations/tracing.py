@@ -21,7 +21,8 @@ def trace_objects(objects: _Ids) -> Outlines:
     that corner instead of the ring touching itself, so that the polygon is valid.
     """
     tops = _count_tops(objects)
-    # A ring has as many edges up as down and at most one a pixel, and its first point once more.
+    # Objects have as many pixels at the bottom of their columns as at the top, and each begins at most one edge across,
+    # of two points; a ring repeats its first point.
     points, rings, owners = np.empty((5 * tops, 2), np.int32), np.zeros(tops + 1, np.int64), np.empty(tops, np.int64)
     count = _follow_rings(objects, np.zeros(objects.shape, np.bool_), points, rings, owners)
     order = np.argsort(owners[:count], kind="stable")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.compiled import compile_loop
 from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import Canvas, write_group
@@ -83,25 +82,13 @@ def pool_mean(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def pool_mode(labels: NDArray[Any]) -> NDArray[Any]:
-    """The commonest code of each 2 × 2 pixels of [h, w]; the first in reading order where two are as common."""
+    """The commonest code of each 2 × 2 pixels of [..., h, w]; the first in reading order where two are as common."""
     labels = _make_even(labels)
-    modes = np.empty((labels.shape[0] // 2, labels.shape[1] // 2), labels.dtype)
-    _find_modes(labels, modes)
-    return modes  # [ceil(h / 2), ceil(w / 2)]
-
-
-@compile_loop
-def _find_modes(labels: NDArray[Any], modes: NDArray[Any]) -> None:
-    for y in range(len(modes)):
-        upper, lower, row = labels[2 * y], labels[2 * y + 1], modes[y]
-        for x in range(len(row)):
-            a, b, c, d = upper[2 * x], upper[2 * x + 1], lower[2 * x], lower[2 * x + 1]
-            if a in (b, c, d):
-                row[x] = a
-            elif b in (c, d):
-                row[x] = b
-            else:
-                row[x] = c if c == d else a
+    a, b = labels[..., ::2, ::2], labels[..., ::2, 1::2]
+    c, d = labels[..., 1::2, ::2], labels[..., 1::2, 1::2]
+    first = (a == b) | (a == c) | (a == d)
+    second = (b == c) | (b == d)
+    return np.where(first, a, np.where(second, b, np.where(c == d, c, a)))  # [..., ceil(h / 2), ceil(w / 2)]
 
 
 def _make_even(values: NDArray[Any]) -> NDArray[Any]:

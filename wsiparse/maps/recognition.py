@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.compiled import compile_loop
-
 Labels = NDArray[np.unsignedinteger[Any]]
 """Codes of one exclusive group [h, w]: 0 is none of its targets, n is the n-th of them."""
 
 NEVER = 256
 """A cut that no value reaches."""
+_STRIP_PIXELS = 1 << 17
+"""Pixels handled at a time: a strip of all intermediates stays in the processor's cache."""
 
 
 def recognize(probabilities: NDArray[Any], cuts: Sequence[float]) -> Labels:
@@ -24,8 +24,11 @@ def recognize(probabilities: NDArray[Any], cuts: Sequence[float]) -> Labels:
     A target competes where its value reaches its cut; the largest p wins, the earlier target where two are equal.
     uint8 for up to 255 targets, else uint16.
     """
-    labels = np.zeros(probabilities.shape[1:], label_type(len(cuts)))  # [h, w]
-    _recognize_rows(probabilities, np.array(cuts, np.float64), labels)
+    _, height, width = probabilities.shape
+    labels = np.zeros((height, width), label_type(len(cuts)))  # [h, w]
+    rows = max(_STRIP_PIXELS // max(width, 1), 1)
+    for top in range(0, height, rows):
+        _recognize_strip(probabilities[:, top : top + rows], cuts, labels[top : top + rows])
     return labels
 
 
@@ -40,14 +43,9 @@ def label_type(targets: int) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if targets <= 255 else np.uint16
 
 
-@compile_loop
-def _recognize_rows(probabilities: NDArray[Any], cuts: NDArray[np.float64], labels: Labels) -> None:
-    best = np.empty(labels.shape[1], probabilities.dtype)
-    for y in range(len(labels)):
-        row = labels[y]
-        best[:] = 0
-        for target in range(len(cuts)):
-            plane, cut = probabilities[target, y], cuts[target]
-            for x in range(len(row)):
-                if plane[x] > best[x] and plane[x] >= cut:
-                    row[x], best[x] = target + 1, plane[x]
+def _recognize_strip(probabilities: NDArray[Any], cuts: Sequence[float], labels: Labels) -> None:
+    best = np.zeros(labels.shape, probabilities.dtype)
+    for code, (plane, cut) in enumerate(zip(probabilities, cuts, strict=True), start=1):
+        wins = (plane > best) & (plane >= cut)
+        np.copyto(labels, code, where=wins, casting="unsafe")
+        np.copyto(best, plane, where=wins)
