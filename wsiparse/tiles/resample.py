@@ -86,13 +86,12 @@ def _weigh_pixels(
         squeezed = output[y]
         for x in range(len(squeezed)):
             red = green = blue = np.float32(0)
-            place = 3 * lefts[x]
+            covered = row[3 * lefts[x] :]  # numba asks each place that is added up whether it counts from the end
             for tap in range(across.shape[1]):
                 weight = across[x, tap]
-                red += weight * row[place]
-                green += weight * row[place + 1]
-                blue += weight * row[place + 2]
-                place += 3
+                red += weight * covered[3 * tap]
+                green += weight * covered[3 * tap + 1]
+                blue += weight * covered[3 * tap + 2]
             squeezed[x, 0], squeezed[x, 1], squeezed[x, 2] = red + half, green + half, blue + half
 
 
