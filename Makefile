@@ -50,6 +50,8 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-nuclei.toml
 	$(BIN)/wsiparse train configs/train/open-1-fat.toml
 	$(BIN)/wsiparse train configs/train/open-1-bare.toml
+	$(BIN)/wsiparse train configs/train/open-1-long.toml
+	$(BIN)/wsiparse train configs/train/open-1-skin.toml
 
 clean:
 	rm -rf $(VENV) demo

@@ -14,7 +14,7 @@ from wsiparse.training.augment import (
     warp_picture,
 )
 from wsiparse.training.dataset import Picture
-from wsiparse.training.disguise import fade_objects
+from wsiparse.training.disguise import clear_objects, fade_objects
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -146,6 +146,30 @@ def test_images_without_nuclei_do_not_fade(seed: int, share: float) -> None:
     none = torch.zeros_like(discs)
     assert torch.allclose(fade_objects(images, none, np.random.default_rng(seed), share), images, atol=1e-6)
     assert fade_objects(images, discs, np.random.default_rng(seed), 0.0) is images
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=30)
+def test_nuclei_clear_up_inside_alone(seed: int) -> None:
+    images, discs = draw_nuclei(4)
+    cleared = clear_objects(images, discs, np.random.default_rng(seed), 1.0)
+    inside = discs.bool().expand_as(images)
+    edge = inside & (torch.nn.functional.avg_pool2d(discs, 3, 1, 1) < 0.75)
+    assert (cleared[inside] >= images[inside] - 1e-5).all()
+    assert torch.allclose(cleared[~inside], images[~inside])
+    assert torch.allclose(cleared[edge], images[edge])
+    assert cleared.max() <= 1
+    assert (cleared - images).max() > 0.05
+
+
+@given(seeds, st.floats(0, 1))
+@settings(deadline=None, max_examples=20)
+def test_images_without_nuclei_do_not_clear_up(seed: int, share: float) -> None:
+    images, discs = draw_nuclei(3)
+    assert clear_objects(images, torch.zeros_like(discs), np.random.default_rng(seed), share) is images
+    assert clear_objects(images, discs, np.random.default_rng(seed), 0.0) is images
+    one = torch.cat([discs[:1], torch.zeros_like(discs[1:])])
+    assert torch.equal(clear_objects(images, one, np.random.default_rng(seed), 1.0)[1:], images[1:])
 
 
 def test_strands_lie_on_glass_alone_and_have_no_masks() -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from wsiparse.ontology import Ontology, Target
 from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
-from wsiparse.training.disguise import fade_objects
+from wsiparse.training.disguise import clear_objects, fade_objects
 from wsiparse.training.settings import TrainingSettings
 
 ABSENT_COLUMNS = 2
@@ -53,7 +53,9 @@ class BatchSource:
         pictures = [self._pictures[index].read() for index in chosen]
         warped = [warp_picture(picture, settings.crop, settings.scales, random) for picture in pictures]
         crops = torch.stack([_spread_masks(*pair, self._supervision) for pair in zip(warped, pictures, strict=True)])
-        images = fade_objects(crops[:, :3], self._find_instances(crops), random, settings.fade_share)
+        instances = self._find_instances(crops)
+        images = fade_objects(crops[:, :3], instances, random, settings.fade_share)
+        images = clear_objects(images, instances, random, settings.clear_share)
         images = swap_stains(images, random, settings.swap_share)
         images = jitter_light(jitter_stain(images, random, settings.stain_strength), random, 1.0)
         crops = torch.cat([images, crops[:, 3:]], 1)

@@ -63,6 +63,8 @@ class TrainingSettings:
     """Share of crops that take on the stain of another of their batch."""
     fade_share: float = 0.0
     """Share of crops whose nuclei turn pale inside, or lie in darker tissue; of targets with `instances` alone."""
+    clear_share: float = 0.0
+    """Share of crops whose nuclei are clear inside but for rim and grains, as vesicular ones; of the same targets."""
     glass_share: float = 0.1
     """Share of crops that show empty glass."""
     strand_share: float = 0.0
