@@ -16,7 +16,6 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from wsiparse.compiled import compile_loop
 from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
 from wsiparse.slides.files import fingerprint_file
@@ -157,9 +156,7 @@ class _OpenFile:
         x, y = part.x // width * width, part.y // height * height
         corner = (round(x * downsample), round(y * downsample))
         image = self.handle.read_region(corner, level, (part.right - x, part.bottom - y))
-        asked = np.s_[part.y - y :, part.x - x :]
-        if not _copy_opaque(np.asarray(image)[asked], out):
-            out[...] = np.asarray(_lay_on_white(image))[asked]
+        out[...] = np.asarray(_lay_on_white(image))[part.y - y :, part.x - x :]
 
 
 def _open_file(path: str) -> _OpenFile:
@@ -168,19 +165,9 @@ def _open_file(path: str) -> _OpenFile:
     return _OpenFile(handle, downsamples, tuple(_stored_cell(handle, level) for level in range(len(downsamples))))
 
 
-@compile_loop
-def _copy_opaque(rgba: Pixels, out: Pixels) -> bool:
-    """Copy the colours [h, w, 4] to `out` [h, w, 3]; whether all of them are opaque."""
-    least = np.uint8(255)
-    for y in range(len(out)):
-        row, copied = rgba[y], out[y]
-        for x in range(len(copied)):
-            copied[x, 0], copied[x, 1], copied[x, 2] = row[x, 0], row[x, 1], row[x, 2]
-            least = min(least, row[x, 3])
-    return bool(least == 255)
-
-
 def _lay_on_white(image: Image.Image) -> Image.Image:
+    if image.getchannel("A").getextrema() == (255, 255):
+        return image.convert("RGB")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image)
     return white
