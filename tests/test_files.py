@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from wsiparse.errors import OutputError
-from wsiparse.files import find_config, remove_partials, write_whole_folder
+from wsiparse.files import find_config, remove_partials, write_json, write_whole_folder
+from wsiparse.runs.retry import is_passing
 
 
 def write(path: Path, text: str = "wsiparse") -> None:
@@ -59,6 +60,20 @@ def test_a_place_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="cannot write") as caught:
         write(tmp_path / "file" / "a")
     assert "\n" not in str(caught.value)
+
+
+def test_folders_are_made_below_one_that_is_there_alone(tmp_path: Path) -> None:
+    write_json(tmp_path / "run" / "a" / "b.json", {})
+    write_json(tmp_path / "run" / "c" / "d" / "e.json", {}, within=tmp_path / "run")
+    assert sorted(path.name for path in tmp_path.rglob("*.json")) == ["b.json", "e.json"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "deep/a.json"])
+def test_a_folder_that_is_gone_is_not_made_anew(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="Stale file handle") as caught:
+        write_json(tmp_path / "gone" / name, {}, within=tmp_path / "gone")
+    assert is_passing(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:

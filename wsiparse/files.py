@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -19,20 +20,35 @@ MARK = "wsiparse"
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
+def write_whole(path: Path, within: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it there when the block ends well; else remove it.
 
-    Raises OutputError in one line where the folder cannot be written or the disk is full.
+    Folders on the way are made; where `within` is given, only those below it. Raises OutputError in one line where the
+    folder cannot be written, `within` is gone or the disk is full.
     """
     partial = _name_partial(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(path.parent, within)
         yield partial
         os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {error.strerror}; free the disk or choose another output") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _make_folders(folder: Path, within: Path | None) -> None:
+    if within is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    # Of a share that was unmounted the mount point stays: what is made there is hidden when the share comes back.
+    try:
+        within.stat()
+        for name in folder.relative_to(within).parts:
+            within /= name
+            within.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from error
 
 
 @contextmanager
@@ -87,9 +103,9 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document for people and programs alike: indented, keys in the order given."""
-    with write_whole(path) as partial:
+def write_json(path: Path, value: Any, within: Path | None = None) -> None:
+    """Write a JSON document for people and programs alike, as `write_whole` does: indented, keys in the order given."""
+    with write_whole(path, within) as partial:
         partial.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
 
 

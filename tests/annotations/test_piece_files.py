@@ -18,7 +18,7 @@ def test_pieces_come_back_as_they_were(tmp_path: Path, scored: bool) -> None:
     labels = np.where(scores.max(0) > 150, scores.argmax(0) + 1, 0)
     pieces = trace_block(labels, scores if scored else None, Region(900, 700, 90, 70))
     assert len(pieces) > 1
-    write_pieces(tmp_path / "new" / "0.0.safetensors", pieces)
+    write_pieces(tmp_path / "new" / "0.0.safetensors", pieces, within=tmp_path)
     back = read_pieces(tmp_path / "new" / "0.0.safetensors")
     assert back.region == pieces.region
     np.testing.assert_equal(vars(back.outlines), vars(pieces.outlines))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.maps.drawing import DIGEST, TARGETS, cut, draw_maps, draw_tiling, list_blocks, write_canvas
 from wsiparse.errors import OutputError, RunError
 from wsiparse.geometry import Grid, Region
+from wsiparse.maps import shards
 from wsiparse.maps.canvas import (
     Canvas,
     create_canvas,
@@ -183,10 +186,25 @@ def test_a_full_disk_is_one_line_and_leaves_no_shard(canvas: Canvas, monkeypatch
     def fail(path: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError, match="No space left on device"):
         write_canvas(canvas, draw_maps(canvas.grid, 3))
     assert files_of(canvas) == []
+
+
+def test_a_canvas_that_goes_while_a_block_is_packed_is_not_made_anew(
+    canvas: Canvas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, shard_file = Path(canvas.path), shards.shard_file
+
+    def unmount(*place: Any) -> Path:
+        folder.rename(folder.with_name("elsewhere"))
+        return shard_file(*place)
+
+    monkeypatch.setattr(shards, "shard_file", unmount)
+    with pytest.raises(OutputError, match="Stale file handle"):
+        write_constant(canvas, next(list_blocks(canvas.tiling)), 1)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("shape", [(3, 256, 255), (2, 256, 256)])

@@ -33,8 +33,9 @@ def weigh(plan: TilePlan, values: NDArray[np.uint8], pixels: NDArray[np.uint8], 
     for block in plan.blocks:
         tiles = [padded[core.y : core.y + 12, core.x : core.x + 12] for core in block.cores]
         batch = TileBatch(block, np.stack(tiles), unreadable_pixels=block.column)
-        write_evidence(folder, block, weigh_block(values[:, *block.region.slices], (0, 2), batch, plan.tiling))
-    return read_evidence(folder, plan.blocks, 2)
+        evidence = weigh_block(values[:, *block.region.slices], (0, 2), batch, plan.tiling)
+        write_evidence(folder / "pass", block, evidence, within=folder)
+    return read_evidence(folder / "pass", plan.blocks, 2)
 
 
 @settings(deadline=None, max_examples=6)
@@ -60,9 +61,9 @@ def test_a_block_without_anything_to_tell_leaves_no_file_and_removes_an_older_on
     block = plan.blocks[0]
     seen = TileBatch(block, np.zeros((len(block.cores), 12, 12, 3), np.uint8), unreadable_pixels=7)
     values = np.zeros((3, block.region.height, block.region.width), np.uint8)
-    write_evidence(tmp_path, block, weigh_block(values, (), seen.without_pixels(), plan.tiling))
+    write_evidence(tmp_path, block, weigh_block(values, (), seen.without_pixels(), plan.tiling), tmp_path)
     assert read_evidence(tmp_path, plan.blocks, 0).unreadable_pixels == 7
-    write_evidence(tmp_path, block, weigh_block(values, (), TileBatch(block, seen.pixels), plan.tiling))
+    write_evidence(tmp_path, block, weigh_block(values, (), TileBatch(block, seen.pixels), plan.tiling), tmp_path)
     assert not list(tmp_path.iterdir())
     nothing = read_evidence(tmp_path, plan.blocks, 2)
     assert (nothing.sums.shape, nothing.cores.shape, nothing.unreadable_pixels) == ((0, 2, 5), (0, 4), 0)
@@ -79,7 +80,7 @@ def make_table(tmp_path: Path) -> tuple[TileTable, Evidence]:
     rng = np.random.default_rng(1)
     values = rng.integers(0, 256, (3, 41, 53), dtype=np.uint8)
     values[2, :20] = 0
-    evidence = weigh(make_plan(2), values, rng.integers(0, 256, (41, 53, 3), dtype=np.uint8), tmp_path / "evidence")
+    evidence = weigh(make_plan(2), values, rng.integers(0, 256, (41, 53, 3), dtype=np.uint8), tmp_path)
     return tabulate_tiles([PassEvidence("0.5um", GRID, ("a", "b"), evidence)], FITS, Grid(106, 82, 0.25)), evidence
 
 

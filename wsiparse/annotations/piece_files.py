@@ -15,8 +15,8 @@ from wsiparse.files import write_whole
 from wsiparse.geometry import Region
 
 
-def write_pieces(path: Path, pieces: Pieces) -> None:
-    """Write a block's pieces, whole or not at all."""
+def write_pieces(path: Path, pieces: Pieces, within: Path) -> None:
+    """Write a block's pieces, whole or not at all, to a path below a folder that is there."""
     region, outlines = pieces.region, pieces.outlines
     arrays = {
         "region": np.array([region.x, region.y, region.width, region.height]),
@@ -28,7 +28,7 @@ def write_pieces(path: Path, pieces: Pieces) -> None:
         "runs": pieces.runs,
         **({} if pieces.scores is None else {"scores": pieces.scores}),
     }
-    with write_whole(path) as partial:
+    with write_whole(path, within) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
 
 

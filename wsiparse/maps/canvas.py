@@ -51,6 +51,11 @@ class Canvas:
         """The canvas as a raster over the slide."""
         return self.tiling.grid
 
+    @property
+    def slide_folder(self) -> Path:
+        """Where everything of the slide lies."""
+        return Path(self.path).parents[1]
+
     def level_path(self, level: int) -> Path:
         """The Zarr array of a level."""
         return Path(self.path, str(level))

@@ -47,13 +47,13 @@ def weigh_block(values: NDArray[np.uint8], channels: Sequence[int], batch: TileB
     return Evidence(_list_places(places), sums, batch.unreadable_pixels)
 
 
-def write_evidence(folder: Path, block: Block, evidence: Evidence) -> None:
-    """Keep a block's evidence in a folder; what an earlier try at the block left there goes."""
+def write_evidence(folder: Path, block: Block, evidence: Evidence, within: Path) -> None:
+    """Keep a block's evidence in a folder below `within`; what an earlier try at the block left there goes."""
     path = _name_file(folder, block)
     if not (evidence.sums.size or evidence.unreadable_pixels):
         path.unlink(missing_ok=True)
         return
-    with write_whole(path) as partial, partial.open("wb") as file:
+    with write_whole(path, within) as partial, partial.open("wb") as file:
         np.savez(file, cores=evidence.cores, sums=evidence.sums, unreadable=evidence.unreadable_pixels)
 
 

@@ -1,11 +1,12 @@
 """Shards of one Zarr array over a grid: written whole, found by their files, read where they are.
 
-A shard is the pixels of one block over all leading axes. zarr writes it under a temporary name and renames it, so its
-file is there when the block is done and not before. The last two axes of every array are y and x.
+A shard is the pixels of one block over all leading axes. It is written under a temporary name and renamed, so its file
+is there when the block is done and not before. The last two axes of every array are y and x.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
 
 from wsiparse.errors import OutputError
-from wsiparse.files import remove
+from wsiparse.files import remove, write_whole
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.chunks import DamagedShardError, place_chunks
 from wsiparse.slides.levels import cut_region
@@ -54,6 +57,18 @@ def create_like(path: Path, source: Path, grid: Grid) -> None:
     array = _open_array(source, "r")
     block = _block_side(array)
     create_array(path, (*array.shape[:-2], grid.height, grid.width), block, array.dtype)
+
+
+class _ArrayStore(LocalStore):
+    """The folder of an array, where shards are only written while it is there; zarr's own store would make it anew."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a value whole."""
+        await asyncio.to_thread(self._write, self.root / key, value)
+
+    def _write(self, path: Path, value: Buffer) -> None:
+        with write_whole(path, within=self.root) as partial:
+            partial.write_bytes(value.as_buffer_like())
 
 
 def write_shard(path: Path, region: Region, values: npt.NDArray[Any]) -> None:
@@ -157,7 +172,7 @@ def _open_array(path: Path, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
     expected = "expected a Zarr array of a run; run the slide again with --overwrite"
     try:
         # A block of zeros is a block that is done. `zarr.open_array` would take this setting and not heed it.
-        array = zarr.open(store=str(path), mode=mode, config={"write_empty_chunks": True})
+        array = zarr.open(store=_ArrayStore(path), mode=mode, config={"write_empty_chunks": True})
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: {error}; {expected}") from error
     if not isinstance(array, zarr.Array):

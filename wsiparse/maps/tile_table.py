@@ -67,7 +67,7 @@ def tabulate_tiles(parts: Sequence[PassEvidence], fits: Fits, slide_grid: Grid) 
 
 def write_tiles(path: Path, table: TileTable) -> None:
     """Write tiles.parquet; the same table gives the same bytes."""
-    with write_whole(path) as partial:
+    with write_whole(path, within=path.parent) as partial:
         pq.write_table(table.rows, partial, compression="zstd")
 
 

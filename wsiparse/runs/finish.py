@@ -71,7 +71,7 @@ def finish_slide(work: SlideWork, judgement: Judgement, times: Sequence[Times]) 
             _complete_pyramids(work, judgement)
     remove_pieces(work)
     summary = _summarize(work, judgement, tallies, [*times, *derived, clock.stop()])
-    write_json(Path(work.folder, "summary.json"), summary)
+    write_json(Path(work.folder, "summary.json"), summary, within=Path(work.folder).parent)
     return summary
 
 

@@ -74,8 +74,8 @@ class Judgement:
 
 def keep_evidence(work: BlockWork, evidence: Evidence) -> None:
     """Keep what the tiles of a block say until its slide is judged."""
-    write_evidence(work.evidence, work.block, evidence)
-    slide_folder = work.evidence.parents[1]
+    slide_folder = work.canvas.slide_folder
+    write_evidence(work.evidence, work.block, evidence, within=slide_folder)
     # Dask may store a block again whose worker was lost, even after its slide was judged.
     if (slide_folder / TABLE).exists():
         shutil.rmtree(slide_folder / EVIDENCE, ignore_errors=True)

@@ -213,7 +213,8 @@ def record_failure(folder: Path, error: BaseException, trace: str) -> None:
     Raises ConnectionError where the run's folder is gone, which is no fault of the slide.
     """
     refuse_lost(folder.parent)
-    write_json(folder / "failed.json", {"reason": name_reason(error), "message": str(error), "traceback": trace})
+    failure = {"reason": name_reason(error), "message": str(error), "traceback": trace}
+    write_json(folder / "failed.json", failure, within=folder.parent)
 
 
 def name_reason(error: BaseException) -> str:

@@ -114,7 +114,7 @@ def derive_square(work: SquareWork) -> Times:
     with clock.measure("pyramid"):
         for labels in found:
             _coarsen(labels.image.path, work, pool_mode)
-    with write_whole(work.mark) as partial:
+    with write_whole(work.mark, within=work.canvas.slide_folder) as partial:
         partial.touch()
     return clock.stop()
 
@@ -165,7 +165,8 @@ def _derive_labels(labels: LabelWork, block: Block, scores: NDArray[np.uint8], c
         codes = recognize(scores, labels.cuts)
         write_labels(labels.image, block, codes[inside])
     with clock.measure("outline"):
-        write_pieces(labels.name_pieces(block), trace_instance_block(codes, scores, block.region, labels.tracing))
+        pieces = trace_instance_block(codes, scores, block.region, labels.tracing)
+        write_pieces(labels.name_pieces(block), pieces, within=labels.image.canvas.slide_folder)
     return True
 
 
@@ -182,8 +183,7 @@ def gather_blocks(labels: LabelWork, blocks: Iterable[Block]) -> Iterator[Pieces
 
 def find_pieces(canvas: Canvas) -> Path:
     """Where the traced blocks of a canvas lie, in its slide's folder."""
-    path = Path(canvas.path)
-    return path.parents[1] / PIECES / path.name
+    return canvas.slide_folder / PIECES / Path(canvas.path).name
 
 
 def remove_pieces(work: SlideWork) -> None:

@@ -25,7 +25,8 @@ def write_summary(run: Run) -> None:
 
 
 def _write_rows(run: Run, states: dict[str, State]) -> None:
-    with write_whole(run.path / "summary.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    path = run.path / "summary.csv"
+    with write_whole(path, within=run.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for slide_id, state in states.items():

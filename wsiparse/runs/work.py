@@ -178,5 +178,4 @@ def _make_pass(folder: Path, part: Pass, plan: TilePlan) -> PassWork:
 
 def name_evidence(canvas: Canvas) -> Path:
     """Where the evidence of a canvas's blocks lies, in its slide's folder."""
-    path = Path(canvas.path)
-    return path.parents[1] / EVIDENCE / path.name
+    return canvas.slide_folder / EVIDENCE / Path(canvas.path).name
