@@ -1,9 +1,10 @@
-"""Chunks placed by hand against what zarr itself reads."""
+"""Chunks written and placed by hand against what zarr itself writes and reads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import zarr
@@ -39,6 +40,31 @@ def test_any_region_is_what_zarr_reads(arrays: Path, name: str, corner: tuple[in
     framed = np.pad(whole, [(0, 0)] * (whole.ndim - 2) + [(50, 600), (50, 800)])
     region = Region(*corner, *size)
     np.testing.assert_array_equal(read_pixels(arrays / name, region), framed[(..., *region.shift(50, 50).slices)])
+
+
+def list_chunks(file: Path, count: int) -> list[bytes]:
+    """Each chunk's frame in the order of the shard's axes; empty for one that is not there."""
+    content = file.read_bytes()
+    numbers = np.frombuffer(content[-16 * count - 4 : -4], "<u8").reshape(-1, 2).astype(np.int64)
+    return [content[start : start + length] if start >= 0 else b"" for start, length in numbers.tolist()]
+
+
+@pytest.mark.parametrize("name", sorted(SIDES))
+def test_shards_hold_the_chunks_that_zarr_would_write(arrays: Path, tmp_path: Path, name: str) -> None:
+    ours = zarr.open_array(store=str(arrays / name), mode="r")
+    create_array(tmp_path / name, ours.shape, BLOCK, ours.dtype)
+    theirs = zarr.open(store=str(tmp_path / name), mode="r+", config={"write_empty_chunks": True})
+    assert isinstance(theirs, zarr.Array)
+    for row, column in ((0, 0), (1, 0), (1, 1)):
+        region = Region(column * BLOCK, row * BLOCK, BLOCK, BLOCK).intersect(Region(0, 0, 900, 1100))
+        theirs[(..., *region.slices)] = ours[(..., *region.slices)]
+        pair = [shard_file(folder / name, ours.ndim, row, column) for folder in (arrays, tmp_path)]
+        count = int(np.prod(SIDES[name][:-2], dtype=int)) * (BLOCK // ours.chunks[-1]) ** 2
+        found, wanted = (list_chunks(file, count) for file in pair)
+        assert list(map(bool, found)) == list(map(bool, wanted))
+        assert [imagecodecs.zstd_decode(frame) for frame in found if frame] == [
+            imagecodecs.zstd_decode(frame) for frame in wanted if frame
+        ]
 
 
 @pytest.mark.parametrize("place", [0, -10])

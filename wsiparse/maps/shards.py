@@ -6,24 +6,21 @@ is there when the block is done and not before. The last two axes of every array
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.core.buffer import Buffer
-from zarr.storage import LocalStore
 
 from wsiparse.errors import OutputError
 from wsiparse.files import remove, write_whole
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.chunks import DamagedShardError, place_chunks
+from wsiparse.maps.chunks import ZSTD_LEVEL, DamagedShardError, place_chunks, write_chunks
 from wsiparse.slides.levels import cut_region
 
 _AXES = ("c", "y", "x")
@@ -45,7 +42,7 @@ def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: npt.DTyp
             dtype=np.dtype(dtype),
             shards=(*leading, block, block),
             chunks=(*[1] * len(leading), chunk, chunk),
-            compressors=ZstdCodec(level=1),
+            compressors=ZstdCodec(level=ZSTD_LEVEL),
             fill_value=0,
             dimension_names=_AXES[-len(shape) :],
             overwrite=True,
@@ -54,32 +51,18 @@ def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: npt.DTyp
 
 def create_like(path: Path, source: Path, grid: Grid) -> None:
     """Make an empty array over `grid` with the leading axes, shards and type of the array `source`."""
-    array = _open_array(source, "r")
+    array = _open_array(source)
     block = _block_side(array)
     create_array(path, (*array.shape[:-2], grid.height, grid.width), block, array.dtype)
 
 
-class _ArrayStore(LocalStore):
-    """The folder of an array, where shards are only written while it is there; zarr's own store would make it anew."""
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write a value whole."""
-        await asyncio.to_thread(self._write, self.root / key, value)
-
-    def _write(self, path: Path, value: Buffer) -> None:
-        with write_whole(path, within=self.root) as partial:
-            partial.write_bytes(value.as_buffer_like())
-
-
 def write_shard(path: Path, region: Region, values: npt.NDArray[Any]) -> None:
     """Write the shard whose pixels, clipped to the array, are `region`; values [..., h, w]."""
-    array = _open_array(path, "r+")
-    block = _block_side(array)
-    _check_shard(path, array, region, values)
-    with report_unwritable(path):
-        # zarr reads a shard back before it replaces it; one that a new run writes again must not matter.
-        shard_file(path, len(array.shape), region.y // block, region.x // block).unlink(missing_ok=True)
-        array[(..., *region.slices)] = values
+    shards = open_shards(path)
+    _check_shard(shards, region, values)
+    place = shard_file(path, shards.array.ndim, region.y // shards.block, region.x // shards.block)
+    with write_whole(place, within=path) as partial:
+        write_chunks(partial, shards.cut, shards.chunk, values)
 
 
 @dataclass(frozen=True)
@@ -104,6 +87,11 @@ class Shards:
         """Side of the chunks in it."""
         return self.array.chunks[-1]
 
+    @property
+    def cut(self) -> tuple[int, ...]:
+        """Number of chunks in a shard along each axis."""
+        return (*self.leading, self.block // self.chunk, self.block // self.chunk)
+
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
         inside = region.intersect(Region(0, 0, self.array.shape[-1], self.array.shape[-2]))
@@ -115,10 +103,9 @@ class Shards:
     def _read_part(self, part: Region, out: npt.NDArray[Any]) -> None:
         """Read pixels that lie in one shard into `out`."""
         row, column = part.y // self.block, part.x // self.block
-        cut = (*self.leading, self.block // self.chunk, self.block // self.chunk)
         inside = part.shift(-column * self.block, -row * self.block)
         try:
-            place_chunks(shard_file(self.path, self.array.ndim, row, column), cut, self.chunk, inside, out)
+            place_chunks(shard_file(self.path, self.array.ndim, row, column), self.cut, self.chunk, inside, out)
         except (OSError, DamagedShardError) as error:
             raise OutputError(
                 f"{self.path}: damaged shard in {part} ({error}); run the slide again with --overwrite"
@@ -127,7 +114,7 @@ class Shards:
 
 def open_shards(path: Path) -> Shards:
     """The array at `path`."""
-    return Shards(path, _open_array(path, "r"))
+    return Shards(path, _open_array(path))
 
 
 def read_pixels(path: Path, region: Region) -> npt.NDArray[Any]:
@@ -168,11 +155,10 @@ def _block_side(array: zarr.Array[Any]) -> int:
     return (array.shards or array.chunks)[-1]
 
 
-def _open_array(path: Path, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
+def _open_array(path: Path) -> zarr.Array[Any]:
     expected = "expected a Zarr array of a run; run the slide again with --overwrite"
     try:
-        # A block of zeros is a block that is done. `zarr.open_array` would take this setting and not heed it.
-        array = zarr.open(store=_ArrayStore(path), mode=mode, config={"write_empty_chunks": True})
+        array = zarr.open(store=str(path), mode="r")
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: {error}; {expected}") from error
     if not isinstance(array, zarr.Array):
@@ -180,7 +166,7 @@ def _open_array(path: Path, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
     return array
 
 
-def _check_shard(path: Path, array: zarr.Array[Any], region: Region, values: npt.NDArray[Any]) -> None:
-    expected = (*array.shape[:-2], region.height, region.width)
-    if values.shape != expected or values.dtype != array.dtype:
-        raise OutputError(f"{path}: got {values.dtype} {values.shape}, expected {array.dtype} {expected} for {region}")
+def _check_shard(shards: Shards, region: Region, values: npt.NDArray[Any]) -> None:
+    expected, dtype = (*shards.leading, region.height, region.width), shards.array.dtype
+    if values.shape != expected or values.dtype != dtype:
+        raise OutputError(f"{shards.path}: got {values.dtype} {values.shape}, expected {dtype} {expected} for {region}")
