@@ -49,8 +49,6 @@ class Target:
     """Smaller outlines are dropped; 0 keeps all."""
     instances: bool = False
     """True where each connected object is one thing (a nucleus), False where it is a region (a tumour)."""
-    apart: str = ""
-    """Words that ask a model for its objects less where two of them touch; empty where none learned that."""
     category: str = "histology"
     """First layer of the ontology: organ, abnormality or histology."""
     meta: str = "histology structure"

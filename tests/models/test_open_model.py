@@ -17,7 +17,7 @@ from tests.drawing import draw_tissue
 from wsiparse.errors import ModelError
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
-from wsiparse.models.open_model import Header, open_weights, part_objects, read_weights, write_weights
+from wsiparse.models.open_model import Header, open_weights, read_weights, write_weights
 from wsiparse.models.open_network import (
     OpenNetwork,
     Sizes,
@@ -243,34 +243,3 @@ def test_memory_counts_the_tiles_that_are_answered_at_once(model: Model) -> None
         counted.append(model.tile_bytes)
     torch.set_num_threads(threads)
     assert counted[1] == 3 * counted[0]
-
-
-def test_objects_are_parted_within_their_mask_and_nothing_else_changes() -> None:
-    generator = torch.Generator().manual_seed(0)
-    found = torch.rand(2, 4, 16, 16, generator=generator)
-    parted = part_objects(found.clone(), 3, (1,))
-    assert torch.equal(parted[:, [0, 2]], found[:, [0, 2]])
-    whole, apart, lowered = found[:, 1], found[:, 3], parted[:, 1]
-    assert torch.equal(lowered >= 0.5, whole >= 0.5)
-    assert torch.equal(lowered[whole < 0.5], whole[whole < 0.5])
-    assert torch.allclose(lowered[whole >= 0.5], (0.5 + (whole - 0.5) * apart)[whole >= 0.5])
-    assert torch.equal(part_objects(found.clone(), 4, ()), found)
-
-
-def test_a_target_is_parted_by_the_words_of_the_models_own(tmp_path: Path, tiles: NDArray[np.uint8]) -> None:
-    cells, other = (Target(name, name, name, (1, 2, 3), 0.5) for name in ("cells", "rods"))
-    torch.manual_seed(2)
-    tensors = OpenNetwork(SMALL).state_dict()
-    models = []
-    for words in ("", "rods"):
-        header = Header("small", SMALL, (dataclasses.replace(cells, apart=words), other), 64, {})
-        write_weights(tmp_path / f"{words}.safetensors", header, tensors)
-        models.append(open_weights(tmp_path / f"{words}.safetensors"))
-    plain, parting = models
-    both = plain.predict(tiles, [cells, other])
-    expected = part_objects(torch.from_numpy(both / 255.0)[:, [0, 1, 1]], 2, (0,)).numpy() * 255
-    # Rounded once by the model and once more here.
-    assert np.abs(parting.predict(tiles, [cells, other]) - expected).max() <= 1
-    assert np.array_equal(plain.predict(tiles, [dataclasses.replace(cells, apart="rods")]), both[:, :1])
-    unknown = dataclasses.replace(cells, prompt="else", apart="rods")
-    assert np.array_equal(parting.predict(tiles, [unknown]), plain.predict(tiles, [unknown]))

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from shapely import Polygon, box
 
 from tests.conftest import MakeSlide
 from tests.drawing import draw_tissue
 from tests.evaluation.drawing import write_features
-from tests.training.teaching import ONTOLOGY, write_config
+from tests.training.teaching import write_config
 from wsiparse.cli import main
 from wsiparse.errors import InputError
 from wsiparse.geometry import Region
@@ -182,34 +181,3 @@ def test_a_network_learns_from_slides(cohort: Path, capsys: pytest.CaptureFixtur
     assert (cohort / "out/samples/step-000002.png").exists()
     model = load_model(ModelSpec(str(cohort / "out/tiny.safetensors"), "cpu"))
     assert [target.name for target in model.targets] == ["dark disc", "light disc"]
-
-
-@pytest.mark.parametrize("numbered", ["outlines", "a mask's values", "nothing"])
-def test_objects_that_a_reference_tells_apart_are_learned_apart(cohort: Path, numbered: str) -> None:
-    """Two boxes that share a side."""
-    if numbered == "outlines":
-        write_features(cohort / "one.geojson", [(box(100, 60, 140, 100), "Dunkel"), (box(140, 60, 180, 100), "Dunkel")])
-    else:
-        values = np.zeros((300, 400), np.uint8)
-        values[60:100, 100:140], values[60:100, 140:180] = 1, 2 if numbered == "a mask's values" else 1
-        Image.fromarray(values).save(cohort / "one.png")
-        rows = ["id,slide,reference,reference_target,reference_instances,case,part"]
-        kind = "yes" if numbered == "a mask's values" else ""
-        rows += [f"one,one.svs,one.png,dark disc,{kind},A,train", "two,two.svs,two.geojson,,,B,test"]
-        (cohort / "slides.csv").write_text("\n".join(rows))
-    config = write_config(cohort, slides="slides.csv", mapping="classes.toml")
-    apart = 'name = "dark disc"\ninstances = true\napart = "discs set apart"'
-    (cohort / "ontology.toml").write_text(ONTOLOGY.replace('name = "dark disc"', apart, 1))
-    settings = read_settings(config)
-    lesson = load_lesson(settings, TileSizes(settings.tile, 0, settings.sizes.stride))
-    known = [target.name for target in lesson.ontology.targets]
-    assert known == (["dark disc"] if numbered == "nothing" else ["dark disc", "dark disc apart"])
-    if numbered != "nothing":
-        tile = next(t for t in tiles_of(lesson) if t.inside.intersect(Region(130, 70, 20, 20)).area == 400)
-        picture = tile.read()
-        assert picture.known == ("dark disc", "dark disc apart")
-        assert picture.present == tile.present
-        whole, parted = picture.masks
-        columns = np.flatnonzero((whole & ~parted).any(0)) + tile.core.grow(tile.tiling.margin).x
-        assert columns.tolist() == [138, 139, 140, 141]
-        assert not (parted & ~whole).any()

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,6 @@ class Header:
     """Data, licence and settings the weights come from; for people."""
 
 
-@dataclass(frozen=True)
-class _Question:
-    """Prompts as the last layer asks them: the targets, then the objects apart of some."""
-
-    kernel: Tensor
-    bias: Tensor
-    targets: int
-    parted: tuple[int, ...]
-    """Which targets those are, in their order."""
-
-
 class OpenModel:
     """Text-prompted segmentation by `OpenNetwork`; one image encoding answers all prompts.
 
@@ -90,8 +79,7 @@ class OpenModel:
     @property
     def pixel_bytes(self) -> int:
         """Memory that each pixel of a tile takes, in all tiles that are answered at once."""
-        prompts = len(self.targets) + sum(bool(target.apart) for target in self.targets)
-        return (BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * prompts) * self._execution.lanes
+        return (BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets)) * self._execution.lanes
 
     @property
     def stride(self) -> int:
@@ -114,41 +102,35 @@ class OpenModel:
         """Probabilities uint8 [N, K, H, W] of tiles [N, H, W, 3]; H and W are multiples of the network's stride.
 
         A target is asked for by its prompt; every wording that the model's own targets list as a synonym is answered
-        as that target, which is lowered where its objects touch if the model learned that. Raises ModelError for tiles
-        of another shape.
+        as that target. Raises ModelError for tiles of another shape.
         """
         self._check_pixels(pixels)
-        question = self._word_question(targets)
-        return average_views(lambda tiles: self._answer(tiles, question), pixels, self._execution.options.views)
+        with torch.inference_mode():
+            prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
+            kernel, bias = fold_prompts(prompts, self._network.image.head)
+        return average_views(lambda tiles: self._answer(tiles, kernel, bias), pixels, self._execution.options.views)
 
-    @torch.inference_mode()
-    def _word_question(self, targets: Sequence[Target]) -> _Question:
-        asked = [self._find_own(target).at_site(None) for target in targets]
-        parted = tuple(k for k, target in enumerate(asked) if target.apart)
-        words = [*(target.prompt for target in asked), *(asked[k].apart for k in parted)]
-        prompts = torch.stack([self._embed_text(text) for text in words])
-        return _Question(*fold_prompts(prompts, self._network.image.head), len(targets), parted)
-
-    def _answer(self, pixels: NDArray[np.uint8], question: _Question) -> Probabilities:
+    def _answer(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
         parts, self._batch = fit_batch(
-            lambda batch: self._map(self._predict_batch, _split_tiles(pixels, batch), question), self._batch
+            lambda batch: self._map(self._predict_batch, _split_tiles(pixels, batch), kernel, bias), self._batch
         )
         return np.concatenate(parts)[: len(pixels)]
 
     @torch.inference_mode()
-    def _predict_batch(self, pixels: NDArray[np.uint8], question: _Question) -> Probabilities:
+    def _predict_batch(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
         image = torch.from_numpy(pixels.copy()).to(self._execution.device).permute(0, 3, 1, 2)
         with self._execution.round_products():
             features = self._encode_image(image.float().div_(255))
-            logits = match_prompts(features, question.kernel, question.bias).float()  # [N, K + parted, H, W]
-        found = part_objects(logits.sigmoid_(), question.targets, question.parted)
-        return found.mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
+            logits = match_prompts(features, kernel, bias).float()  # [N, K, H, W]
+        return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
 
-    def _find_own(self, target: Target) -> Target:
-        """The model's own target that a prompt is a wording of; else that target, whose objects nobody sets apart."""
-        wanted = " ".join(target.at_site(None).prompt.casefold().split())
-        owns = (own for own in self.targets if wanted in {text.casefold() for text in own.wordings()})
-        return next(owns, replace(target, apart=""))
+    def _choose_words(self, target: Target) -> str:
+        asked = target.at_site(None).prompt
+        wanted = " ".join(asked.casefold().split())
+        for own in self.targets:
+            if wanted in {text.casefold() for text in own.wordings()}:
+                return own.at_site(None).prompt
+        return asked
 
     def _encode_text(self, text: str) -> Tensor:
         tokens = torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))
@@ -163,17 +145,6 @@ class OpenModel:
                 f"tiles of {pixels.dtype} {pixels.shape}; {self.name} expects uint8 [N, H, W, 3], H and W multiples of "
                 f"{stride}; plan tiles of {self.tile} pixels"
             )
-
-
-def part_objects(found: Tensor, targets: int, parted: Sequence[int]) -> Tensor:
-    """Probabilities [N, targets, H, W] of [N, targets + parted, H, W], lower where objects are not seen apart.
-
-    Only what is above a half is lowered, and not below it: a target keeps its pixels, and valleys part its objects.
-    """
-    for n, column in enumerate(parted, start=targets):
-        above = (found[:, column] - 0.5).clamp_(min=0)
-        found[:, column] -= above.mul_(1 - found[:, n])
-    return found[:, :targets]
 
 
 def _split_tiles(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:

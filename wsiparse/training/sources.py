@@ -17,7 +17,6 @@ from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.manifest import ManifestRow, read_manifest
 from wsiparse.runs.references import file_of
 from wsiparse.slides.open import describe
-from wsiparse.training.apart import add_apart, keep_taught, set_apart
 from wsiparse.training.dataset import Picture, Sample
 from wsiparse.training.examples import Example, check_part, group_images, read_examples
 from wsiparse.training.folders import Splitting, list_examples, read_wordings
@@ -41,7 +40,7 @@ class Lesson:
     """What is learned, and from what."""
 
     ontology: Ontology
-    """The targets, with the wordings that the data bring along, and apart those whose objects are numbered."""
+    """The targets, with the wordings that the data bring along."""
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     """Kept apart, spread evenly over the data, for the checks."""
@@ -93,7 +92,7 @@ class _Loading:
         return tuple(thin_out([*images, *thin_out(self._cut_slides(data.slides), count)], count))
 
     def _load_pictures(self, images: Sequence[tuple[Example, ...]]) -> list[Picture]:
-        loaded = [set_apart(picture, self.ontology.targets) for picture in load_screened(images, self.screening)]
+        loaded = load_screened(images, self.screening)
         return [scaled for picture in loaded for scaled in scale_picture(picture, self.ontology, self.mpps)]
 
     def _cut_slides(self, slides: Sequence[_PlacedSlide]) -> list[SlideTile]:
@@ -123,14 +122,13 @@ def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
     screening.close()
     refuse_shared_cases(data.list_cases())
     refuse_copies(data.list_prints())
-    ontology = add_apart(_add_wordings(choose_targets(settings), _read_wordings(settings, names)))
+    ontology = _add_wordings(choose_targets(settings), _read_wordings(settings, names))
     loading = _Loading(
         tiles, ontology, {ontology.find(name).name: mpp for name, mpp in settings.mpp.items()}, screening
     )
     train = loading.load_all(data.part("train"))
     test = loading.load_few(data.part("test"), settings.check_pictures)
     screening.close()
-    ontology = keep_taught(ontology, {name for sample in train for name in sample.present})
     refuse_untaught(ontology, train)
     return Lesson(ontology, train, test, screening)
 
