@@ -31,7 +31,7 @@ class Splitting:
 
     min_distance_um: float = 2.5
     """Centres nearer than this are one object."""
-    smoothing_um: float = 0.6
+    smoothing_um: float = 0.9
     """Standard deviation of the smoothing that takes the noise from the relief."""
     neck: float = 0.92
     """Two centres are one object where the relief between them stays above this part of the lower one's; equal discs
