@@ -52,6 +52,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-bare.toml
 	$(BIN)/wsiparse train configs/train/open-1-long.toml
 	$(BIN)/wsiparse train configs/train/open-1-skin.toml
+	$(BIN)/wsiparse train configs/train/open-1-apart.toml
 
 clean:
 	rm -rf $(VENV) demo

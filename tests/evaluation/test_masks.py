@@ -189,3 +189,16 @@ def test_a_picture_that_was_cut_short_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(ReferenceFileError):
         read_mask(path, SLIDE, 0.5, ONLY_GLAND)
+
+
+def test_numbers_of_a_mask_are_kept_at_any_scale(tmp_path: Path) -> None:
+    values = np.zeros((300, 400), np.uint16)
+    values[20:60, 40:80], values[20:60, 80:120] = 700, 3
+    reference = read_instances(save(tmp_path / "s1.png", values), SLIDE, 0.5, ONLY_GLAND)
+    grid = GRID.at_mpp(1.0)
+    numbers = reference.number_objects("gland", grid.region, grid)
+    assert numbers is not None
+    assert np.array_equal(numbers, values[1::2, 1::2])
+    assert not np.any(reference.number_objects("nuclei", grid.region, grid))
+    plain = read_mask(save(tmp_path / "s2.png", draw_values()), SLIDE, 0.5, ONLY_GLAND)
+    assert plain.number_objects("gland", grid.region, grid) is None

@@ -226,3 +226,16 @@ def test_xml_without_class_is_the_only_evaluated_target_and_refused_for_several(
 def test_a_missing_xml_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ReferenceFileError, match="No such file"):
         read_outlines(tmp_path / "a.xml", SLIDE, NAMES)
+
+
+def test_each_outline_has_a_number_of_its_own_in_any_region() -> None:
+    reference = of(("gland", box(10, 10, 30, 30)), ("gland", box(30, 10, 50, 30)), ("nuclei", box(0, 0, 99, 99)))
+    grid = SLIDE.grid
+    whole = reference.number_objects("gland", grid.region, grid)
+    assert np.array_equal(whole > 0, reference.draw("gland", grid.region, grid))
+    left, right = (np.unique(whole[10:30, columns]) for columns in (slice(10, 30), slice(30, 50)))
+    assert len(left) == len(right) == 1
+    assert left != right
+    part = reference.number_objects("gland", Region(20, 5, 20, 20), grid)
+    assert len(np.unique(part[part > 0])) == 2
+    assert not reference.number_objects("tumour", grid.region, grid).any()

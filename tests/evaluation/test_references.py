@@ -86,6 +86,20 @@ def test_instances_are_read_as_told(tmp_path: Path) -> None:
     assert read_reference([file], SLIDE, NAMES).draw("gland", GRID.region, GRID).sum() == 9
 
 
+def test_objects_of_several_files_keep_numbers_of_their_own(tmp_path: Path) -> None:
+    values = np.zeros((300, 400), np.uint8)
+    values[:10, 20:40] = np.repeat([1, 2], 10)
+    Image.fromarray(values).save(tmp_path / "numbers.png")
+    outlines = write_features(tmp_path / "s1.geojson", [(box(0, 0, 20, 10), "gland"), (box(40, 0, 50, 10), "gland")])
+    files = [ReferenceFile(outlines), ReferenceFile(tmp_path / "numbers.png", "gland", instances=True)]
+    numbers = read_reference(files, SLIDE, NAMES).number_objects("gland", GRID.region, GRID)
+    assert numbers is not None
+    assert len({int(numbers[5, column]) for column in (5, 25, 35, 45)} - {0}) == 4
+    files.append(ReferenceFile(tmp_path / "numbers.png", "gland"))
+    Image.fromarray((values > 0) * np.uint8(255)).save(tmp_path / "numbers.png")
+    assert read_reference(files[::2], SLIDE, NAMES).number_objects("gland", GRID.region, GRID) is None
+
+
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReferenceFileError, match=r"not a kind of reference that can be read; expected \.geojson"):
         read_reference([ReferenceFile(tmp_path / "s1.docx")], SLIDE, NAMES)

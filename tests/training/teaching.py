@@ -49,8 +49,13 @@ def write_config(folder: Path, *, targets: Sequence[str] = ("dark disc",), **cha
     """A training config of a tiny network, beside its ontology."""
     (folder / "ontology.toml").write_text(ONTOLOGY)
     settings = {**SETTINGS, "targets": list(targets), **changes}
-    lines = [f"{key} = {orjson.dumps(value).decode()}" for key, value in settings.items()]
-    lines += ["[sizes]", *(f"{key} = {value}" for key, value in SIZES.items())]
+    tables = {"sizes": SIZES, **{key: value for key, value in settings.items() if isinstance(value, dict)}}
+    lines = [f"{key} = {orjson.dumps(value).decode()}" for key, value in settings.items() if key not in tables]
+    for name, table in tables.items():
+        lines += [
+            f"[{name}]",
+            *(f"{orjson.dumps(key).decode()} = {orjson.dumps(v).decode()}" for key, v in table.items()),
+        ]
     path = folder / "train.toml"
     path.write_text("\n".join(lines))
     return path

@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from wsiparse.training.losses import RANK_SHARE, SMOOTH, Columns, measure_dice, rank_logits, score_batch, score_logits
+from wsiparse.training.losses import (
+    BORDER_WEIGHT,
+    RANK_SHARE,
+    SMOOTH,
+    Columns,
+    measure_dice,
+    rank_logits,
+    score_batch,
+    score_logits,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3))
@@ -53,6 +62,27 @@ def test_ranking_is_cross_entropy_where_something_is_outlined() -> None:
     both = torch.cat([logits[:, :1], logits], 1), torch.cat([truth[:, :1], truth], 1), torch.ones(2, 4)
     expected = score_logits(*both, columns.weights) + RANK_SHARE * rank_logits(logits, truth)
     assert torch.allclose(score_batch(*both, columns), expected)
+
+
+def test_where_objects_touch_their_interiors_count_more() -> None:
+    truth = torch.zeros(2, 2, 8, 8)
+    truth[:, 0, :, 2:6] = 1
+    truth[:, 1] = truth[:, 0]
+    truth[:, 1, :, 3] = 0
+    known = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    logits = torch.zeros(2, 2, 8, 8)
+    gradients = []
+    for parted in ((), ((0, 1),)):
+        asked = logits.clone().requires_grad_()
+        score_batch(asked, truth, known, Columns(torch.ones(2), (), parted)).backward()  # type: ignore[no-untyped-call]
+        assert asked.grad is not None
+        gradients.append(asked.grad)
+    plain, parting = gradients
+    # Cross-entropy pulls a pixel of no opinion by half its share; Dice does as before.
+    more = 0.5 / 64 * (BORDER_WEIGHT - 1)
+    assert torch.allclose(parting[0, 1, :, 3] - plain[0, 1, :, 3], torch.full((8,), more))
+    parting[0, 1, :, 3] = plain[0, 1, :, 3]
+    assert torch.equal(parting, plain)
 
 
 def test_nothing_known_is_no_loss() -> None:

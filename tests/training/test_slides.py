@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from shapely import Polygon, box
 
 from tests.conftest import MakeSlide
@@ -181,3 +182,32 @@ def test_a_network_learns_from_slides(cohort: Path, capsys: pytest.CaptureFixtur
     assert (cohort / "out/samples/step-000002.png").exists()
     model = load_model(ModelSpec(str(cohort / "out/tiny.safetensors"), "cpu"))
     assert [target.name for target in model.targets] == ["dark disc", "light disc"]
+
+
+@pytest.mark.parametrize("numbered", ["outlines", "a mask's values", "nothing"])
+def test_objects_that_a_reference_tells_apart_are_learned_apart(cohort: Path, numbered: str) -> None:
+    """Two boxes that share a side."""
+    if numbered == "outlines":
+        write_features(cohort / "one.geojson", [(box(100, 60, 140, 100), "Dunkel"), (box(140, 60, 180, 100), "Dunkel")])
+    else:
+        values = np.zeros((300, 400), np.uint8)
+        values[60:100, 100:140], values[60:100, 140:180] = 1, 2 if numbered == "a mask's values" else 1
+        Image.fromarray(values).save(cohort / "one.png")
+        rows = ["id,slide,reference,reference_target,reference_instances,case,part"]
+        kind = "yes" if numbered == "a mask's values" else ""
+        rows += [f"one,one.svs,one.png,dark disc,{kind},A,train", "two,two.svs,two.geojson,,,B,test"]
+        (cohort / "slides.csv").write_text("\n".join(rows))
+    if numbered == "nothing":
+        with pytest.raises(InputError, match="no training example shows 'dark disc, set apart'"):
+            learn_from(cohort, targets=("dark disc",), apart={"black disc": "discs set apart"})
+        return
+    lesson = learn_from(cohort, targets=("dark disc",), apart={"dark disc": "discs set apart"})
+    assert [target.prompt for target in lesson.ontology.targets] == ["dark disc in test tissue", "discs set apart"]
+    tile = next(t for t in tiles_of(lesson) if t.inside.intersect(Region(130, 70, 20, 20)).area == 400)
+    picture = tile.read()
+    assert picture.known == ("dark disc", "dark disc, set apart")
+    assert picture.present == tile.present
+    whole, parted = picture.masks
+    columns = np.flatnonzero((whole & ~parted).any(0)) + tile.core.grow(tile.tiling.margin).x
+    assert columns.tolist() == [138, 139, 140, 141]
+    assert not (parted & ~whole).any()

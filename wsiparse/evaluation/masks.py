@@ -69,6 +69,10 @@ class MaskReference:
         """None: a mask shows pixels; objects that touch are one in it."""
         return None
 
+    def number_objects(self, target: str, region: Region, grid: Grid) -> NDArray[np.int64] | None:
+        """None, for the same reason."""
+        return None
+
     def _sample(self, region: Region, grid: Grid) -> Values:
         # One region is asked for target after target, and may have to be read from disk.
         if self._sampled is None or self._sampled[0] != (region, grid):
@@ -101,6 +105,11 @@ class InstanceReference(MaskReference):
         height, width = self._values.shape[-2:]
         ratios = np.array([_find_ratio(self._grid.width, width), _find_ratio(self._grid.height, height)])
         return np.asarray(shapely.transform(trace_numbers(self._values), lambda points: points * ratios))
+
+    def number_objects(self, target: str, region: Region, grid: Grid) -> NDArray[np.int64] | None:
+        """The mask's numbers [h, w] in a region of a grid."""
+        shown = self._sample(region, grid) if self.covers(target) else _blank(region)
+        return np.asarray(shown, np.int64)
 
 
 def trace_numbers(values: Raster) -> Polygons:

@@ -67,6 +67,12 @@ class OutlineReference:
         layer = self._layers.get(target)
         return layer.polygons if layer else np.empty(0, object)
 
+    def number_objects(self, target: str, region: Region, grid: Grid) -> NDArray[np.int64]:
+        """Pixels of each annotation of a target; where two overlap, of the later one."""
+        layer = self._layers.get(target)
+        numbers = layer.number(region, self._grid.scale_to(grid)) if layer else _blank(region)
+        return np.asarray(numbers, np.int64)
+
     def _draw(self, meaning: str, region: Region, grid: Grid) -> Mask:
         layer = self._layers.get(meaning)
         return layer.draw(region, self._grid.scale_to(grid)) if layer else _blank(region)
@@ -80,8 +86,13 @@ class _Layer:
         self._tree = shapely.STRtree(polygons)
 
     def draw(self, region: Region, scale: float) -> Mask:
+        """Pixels of all polygons."""
+        return self.number(region, scale) > 0
+
+    def number(self, region: Region, scale: float) -> NDArray[np.int32]:
+        """One more than the place of the polygon that each pixel belongs to, among those near; 0 for none."""
         edges = np.array([region.x, region.y, region.right, region.bottom]) / scale
-        found = self.polygons[self._tree.query(shapely.box(*edges))]
+        found = self.polygons[np.sort(self._tree.query(shapely.box(*edges)))]
         # On these small steps the rasteriser's arithmetic is exact: a centre on a slanted edge falls to the same side
         # whichever region it is drawn in.
         placed = shapely.transform(
@@ -124,10 +135,11 @@ def _lacks_class(path: Path, annotations: Iterable[Annotation], names: TargetNam
     return path.suffix.lower() == ".xml" and unclassified and "" not in names.mapping
 
 
-def _burn(polygons: list[shapely.Geometry], region: Region) -> Mask:
+def _burn(polygons: list[shapely.Geometry], region: Region) -> NDArray[np.int32]:
     if not polygons:
-        return _blank(region)
-    return np.asarray(rasterize(polygons, (region.height, region.width), dtype="uint8")).view(np.bool_)  # [h, w]
+        return np.zeros((region.height, region.width), np.int32)
+    numbered = [(polygon, number) for number, polygon in enumerate(polygons, start=1)]
+    return np.asarray(rasterize(numbered, (region.height, region.width), dtype="int32"))  # [h, w]
 
 
 def _blank(region: Region) -> Mask:

@@ -21,6 +21,8 @@ from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
 
 OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz", ".xml")
+Numbers = NDArray[np.int64]
+"""Pixels of a region [h, w]: the number of an object, 0 for none."""
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp", ".ome.zarr", ".zarr")
 
 
@@ -41,6 +43,9 @@ class Reference(Protocol):
 
     def list_objects(self, target: str) -> Polygons | None:
         """Outlines of a target's objects in level-0 pixels; None where it does not tell objects apart."""
+
+    def number_objects(self, target: str, region: Region, grid: Grid) -> Numbers | None:
+        """A number for the pixels [h, w] of each of a target's objects; None where it does not tell objects apart."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,16 @@ class JoinedReference:
         lists = [part.list_objects(target) for part in self.parts if part.covers(target)]
         known = [objects for objects in lists if objects is not None]
         return np.concatenate(known) if known and len(known) == len(lists) else None
+
+    def number_objects(self, target: str, region: Region, grid: Grid) -> Numbers | None:
+        """Numbers of the objects of those that cover the target; None where one of them shows pixels alone."""
+        joined = np.zeros((region.height, region.width), np.int64)
+        for part in self.parts:
+            numbers = part.number_objects(target, region, grid) if part.covers(target) else np.zeros_like(joined)
+            if numbers is None:
+                return None
+            joined = np.where(numbers > 0, numbers + joined.max(initial=0), joined)
+        return joined
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from wsiparse.errors import ReferenceFileError, TargetError
 from wsiparse.ontology import Ontology
 from wsiparse.training.examples import Example
+from wsiparse.training.touching import find_borders
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Picture:
     """Targets that are nowhere in it, beside those of the outlined ones' groups."""
     mpp: float | None = None
     """µm per pixel, where the table knew it."""
+    borders: NDArray[np.bool_] | None = None  # [H, W]
+    """Pixels where two objects touch; None where no mask numbers its objects."""
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -44,6 +47,10 @@ class Picture:
         """Pixels [H, W] that any mask outlines."""
         union: NDArray[np.bool_] = np.logical_or.reduce(self.masks, 0)
         return union
+
+    def outline(self, name: str) -> NDArray[np.bool_]:
+        """Pixels [H, W] that a mask of a target outlines."""
+        return self.select([name]).mask
 
     def read(self) -> Picture:
         """Itself: it is in memory already."""
@@ -94,11 +101,14 @@ def load_picture(*examples: Example) -> Picture:
     pixels = _read_pixels(examples[0].image)
     outlined = [example for example in examples if not (example.hides or example.is_bare)]
     hiding = [example for example in examples if example.hides]
-    masks, unknown = (_read_masks(part, pixels.shape[:2]) for part in (outlined, hiding))
-    hidden = np.logical_or.reduce(unknown, 0)
+    size = pixels.shape[:2]
+    numbers = [_read_mask(example, size) for example in outlined]
+    masks, unknown = _mark(numbers, size), _mark([_read_mask(example, size) for example in hiding], size)
+    touching = [find_borders(mask) for mask in numbers if np.unique(mask[mask > 0]).size > 1]
+    hidden, borders = (np.logical_or.reduce(part, 0) if len(part) else None for part in (unknown, touching))
     absent = tuple(dict.fromkeys(name for example in examples for name in example.absent))
     layers, mpp = tuple(example.present for example in outlined), _find_mpp(examples)
-    return Picture(pixels, masks, layers, None, hidden if hiding else None, absent, mpp)
+    return Picture(pixels, masks, layers, None, hidden, absent, mpp, borders)
 
 
 def _find_mpp(examples: Sequence[Example]) -> float | None:
@@ -116,8 +126,8 @@ def _read_pixels(path: Path) -> NDArray[np.uint8]:
         raise ReferenceFileError(f"{path.name}: {error}; expected an image and its mask") from error
 
 
-def _read_masks(examples: Sequence[Example], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    return _stack_masks([_read_mask(example, size) for example in examples], size)
+def _mark(masks: Sequence[NDArray[np.integer]], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    return _stack_masks([mask > 0 for mask in masks], size)
 
 
 def _stack_masks(masks: Sequence[NDArray[np.bool_]], size: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -125,14 +135,16 @@ def _stack_masks(masks: Sequence[NDArray[np.bool_]], size: tuple[int, ...]) -> N
     return np.array(masks, np.bool_).reshape(-1, *size)
 
 
-def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.bool_]:
+def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.integer]:
+    """A mask's values [H, W], which may number its objects; of a coloured one 0 and 1."""
     try:
         with Image.open(example.mask) as image:
             values = np.atleast_3d(np.asarray(image))
             colors = len([band for band in image.getbands() if band != "A"])
     except (OSError, UnidentifiedImageError) as error:
         raise ReferenceFileError(f"{example.image.name}: {error}; expected an image and its mask") from error
-    mask: NDArray[np.bool_] = np.logical_or.reduce(values[..., :colors] > 0, -1)
+    flat = values[..., 0] if colors == 1 else values[..., :colors].any(-1)
+    mask = np.asarray(flat, np.int64)
     if mask.shape != size:
         raise ReferenceFileError(f"{example.image.name}: image {size}, mask {mask.shape}; expected equal sizes")
     return mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from wsiparse.models.load import choose_device
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
 from wsiparse.runs.lock import hold_lock
+from wsiparse.training.apart import drop_apart, list_parted
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
 from wsiparse.training.dataset import Supervision
 from wsiparse.training.losses import Columns, measure_dice, score_batch
@@ -79,7 +80,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
                 save_checkpoint(session, step + 1)
                 if check is not None:
                     log.write(step + 1, check_network(session, step + 1, check, lesson.ontology))
-        return save_weights(student, session, lesson.ontology)
+        return save_weights(student, session, drop_apart(lesson.ontology))
 
 
 def start_session(student: Student, ontology: Ontology, settings: TrainingSettings) -> Session:
@@ -122,7 +123,7 @@ def describe_columns(ontology: Ontology) -> Columns:
     targets = ontology.targets
     groups = [[k for k, target in enumerate(targets) if target.group == g] for g in list_groups(targets)]
     exclusive = tuple(tuple(group) for group in groups if len(group) > 1)
-    return Columns(torch.cat([weights, torch.full((ABSENT_COLUMNS,), ABSENT_WEIGHT)]), exclusive)
+    return Columns(torch.cat([weights, torch.full((ABSENT_COLUMNS,), ABSENT_WEIGHT)]), exclusive, list_parted(ontology))
 
 
 def schedule_rate(step: int, settings: TrainingSettings) -> float:
@@ -150,7 +151,7 @@ def measure_loss(network: nn.Module, batch: Batch, columns: Columns) -> Tensor:
     """Loss of one batch, the convolutions in bfloat16."""
     device = next(network.parameters()).device
     logits = predict_logits(network, batch)
-    columns = Columns(columns.weights.to(device), columns.exclusive)
+    columns = replace(columns, weights=columns.weights.to(device))
     return score_batch(logits, batch.truth.to(device), batch.known.to(device), columns)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,6 +12,8 @@ SMOOTH = 100.0
 """Pixels added to both sides of the Dice ratio, so that a rare target's few pixels do not swing it."""
 
 
+BORDER_WEIGHT = 8.0
+"""How many times a pixel counts where two objects touch, for those learned apart: these few are what it is for."""
 RANK_SHARE = 0.25
 """Weight of `rank_logits`, whose gradient would else be louder than that of the outlines."""
 
@@ -23,12 +26,17 @@ class Columns:
     """Share [K] of each in the loss."""
     exclusive: tuple[tuple[int, ...], ...]
     """Columns of each group in which targets exclude each other."""
+    parted: tuple[tuple[int, int], ...] = ()
+    """Column of a target, and that of its objects less where they touch."""
 
 
 def score_batch(logits: Tensor, truth: Tensor, known: Tensor, columns: Columns) -> Tensor:
     """What is minimised, a scalar: `score_logits`, and `rank_logits` of every exclusive group."""
     ranks = [rank_logits(logits[:, list(group)], truth[:, list(group)]) for group in columns.exclusive]
-    return score_logits(logits, truth, known, columns.weights) + RANK_SHARE * sum(ranks)
+    stress = torch.ones_like(truth)
+    for whole, apart in columns.parted:
+        stress[:, apart] += (BORDER_WEIGHT - 1) * (truth[:, whole] - truth[:, apart]) * known[:, apart, None, None]
+    return score_logits(logits, truth, known, columns.weights, stress) + RANK_SHARE * sum(ranks)
 
 
 def rank_logits(logits: Tensor, truth: Tensor) -> Tensor:
@@ -40,14 +48,15 @@ def rank_logits(logits: Tensor, truth: Tensor) -> Tensor:
     return -right / truth.sum().clamp(min=1)
 
 
-def score_logits(logits: Tensor, truth: Tensor, known: Tensor, weights: Tensor) -> Tensor:
+def score_logits(logits: Tensor, truth: Tensor, known: Tensor, weights: Tensor, stress: Tensor | float = 1.0) -> Tensor:
     """Weighted sum over columns of cross-entropy + soft Dice loss (Milletari et al. 2016), a scalar.
 
     Logits and truth are [N, K, H, W], known [N, K] is 1 where an example says anything about a column, weights are
-    [K]. A column that nothing in the batch is known about adds nothing.
+    [K]. A column that nothing in the batch is known about adds nothing. `stress` [N, K, H, W] is how many times a
+    pixel counts in the cross-entropy, much as Ronneberger et al. 2015 weigh what lies between cells.
     """
     predicted = logits.sigmoid()
-    entropy = (functional.softplus(logits) - logits * truth).mean((2, 3))  # [N, K]
+    entropy = ((functional.softplus(logits) - logits * truth) * stress).mean((2, 3))  # [N, K]
     seen = known.sum(0)  # [K]
     losses = (entropy * known).sum(0) / seen.clamp(min=1) + 1 - measure_dice(predicted, truth, known)
     return (losses * weights * (seen > 0)).sum()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from wsiparse.slides.open import reader_of
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import Block, Tiling, choose_grid, plan_tiles
 from wsiparse.tiles.reading import read_block
+from wsiparse.training.apart import name_apart, set_apart
 from wsiparse.training.dataset import Picture
+from wsiparse.training.touching import REACH_UM, find_borders
 
 
 @dataclass(frozen=True)
@@ -39,54 +41,74 @@ class SlideTile:
     core: Region
     known: tuple[str, ...]
     """Targets of this working scale."""
-    present: tuple[str, ...]
+    outlined: tuple[str, ...]
+    parted: tuple[str, ...]
+    """Those among them whose objects are learned apart as well."""
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Names of all that its picture shows."""
+        return (*self.outlined, *map(name_apart, self.parted))
 
     def read(self) -> Picture:
         """Pixels as the model will see them in a run; a tile that cannot be decoded is hidden as a whole."""
         batch = read_block(reader_of(self.source.slide), self.tiling, Block(0, 0, self.core, (self.core,)))
         hidden = self._draw_hidden() | bool(batch.unreadable_pixels)
-        masks = np.array([self._draw(name) for name in self.present], np.bool_).reshape(-1, *hidden.shape)
-        return Picture(batch.pixels[0], masks, tuple((name,) for name in self.present), self.known, hidden)
+        masks = np.array([self._draw(name) for name in self.outlined], np.bool_).reshape(-1, *hidden.shape)
+        whole = Picture(batch.pixels[0], masks, tuple((name,) for name in self.outlined), self.known, hidden)
+        return set_apart(replace(whole, borders=self._draw_borders()), self.parted)
 
     def _draw(self, name: str) -> NDArray[np.bool_]:
-        drawn = self.source.reference.draw(name, self._inside, self.tiling.grid)
+        drawn = self.source.reference.draw(name, self.inside, self.tiling.grid)
         return self._frame(drawn, outside=False)
 
+    def _draw_borders(self) -> NDArray[np.bool_] | None:
+        grid = self.tiling.grid
+        objects = [self.source.reference.number_objects(name, self.inside, grid) for name in self.parted]
+        reach = max(round(REACH_UM / grid.mpp), 1)
+        borders = [find_borders(numbers, reach) for numbers in objects if numbers is not None]
+        return self._frame(np.logical_or.reduce(borders), outside=False) if borders else None
+
     def _draw_hidden(self) -> NDArray[np.bool_]:
-        return self._frame(self.source.reference.draw_ignored(self._inside, self.tiling.grid), outside=True)
+        return self._frame(self.source.reference.draw_ignored(self.inside, self.tiling.grid), outside=True)
 
     @property
     def _place(self) -> Region:
         return self.core.grow(self.tiling.margin)
 
     @property
-    def _inside(self) -> Region:
+    def inside(self) -> Region:
+        """The slide's part of the tile, in pixels of the working grid."""
         return self._place.intersect(self.tiling.grid.region)
 
     def _frame(self, inner: NDArray[np.bool_], *, outside: bool) -> NDArray[np.bool_]:
         """What is drawn of the slide's part of the tile, within the whole tile."""
         whole = np.full((self.tiling.tile, self.tiling.tile), outside)
-        whole[self._inside.shift(-self._place.x, -self._place.y).slices] = inner
+        whole[self.inside.shift(-self._place.x, -self._place.y).slices] = inner
         return whole
 
 
-def list_tiles(source: LabelledSlide, tiles: TileSizes) -> Iterator[SlideTile]:
+def list_tiles(source: LabelledSlide, tiles: TileSizes, apart: Collection[str] = ()) -> Iterator[SlideTile]:
     """The tiles of a slide that show an outline or a `Region*`, at each working scale of its targets; nothing is read.
 
-    Tiles lie as in a run that leaves the overlap to the engine.
+    Of targets named by `apart` the objects are learned apart where the reference tells them so. Tiles lie as in a run
+    that leaves the overlap to the engine.
     """
     for part in group_passes(source.targets, tiles):
         grid = choose_grid(source.slide, part.mpp)
         tiling = Tiling(grid, *choose_tile(part, grid, tiles), block_tiles=1)
         names = tuple(target.name for target in part.targets if source.reference.covers(target.name))
+        parted = tuple(n for n in names if n in apart and source.reference.list_objects(n) is not None)
         for block in plan_tiles(source.slide, tiling).blocks if names else ():
-            yield from _label_core(source, tiling, block.cores[0], names)
+            if tile := _label_core(SlideTile(source, tiling, block.cores[0], names, names, parted)):
+                yield tile
 
 
-def _label_core(source: LabelledSlide, tiling: Tiling, core: Region, names: Sequence[str]) -> Iterator[SlideTile]:
-    reference, grid = source.reference, tiling.grid
-    inside = core.grow(tiling.margin).intersect(grid.region)
+def _label_core(tile: SlideTile) -> SlideTile | None:
+    """The tile with what is outlined in it; None where its reference says nothing about it."""
+    reference, inside, grid = tile.source.reference, tile.inside, tile.tiling.grid
     shown = ~reference.draw_ignored(inside, grid)
-    present = tuple(name for name in names if (reference.draw(name, inside, grid) & shown).any())
-    if present or (shown & reference.draw(FRAME, inside, grid)).any():
-        yield SlideTile(source, tiling, core, tuple(names), present)
+    outlined = tuple(name for name in tile.known if (reference.draw(name, inside, grid) & shown).any())
+    if not outlined and not (shown & reference.draw(FRAME, inside, grid)).any():
+        return None
+    return replace(tile, outlined=outlined, parted=tuple(name for name in tile.parted if name in outlined))

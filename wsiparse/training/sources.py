@@ -17,6 +17,7 @@ from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.manifest import ManifestRow, read_manifest
 from wsiparse.runs.references import file_of
 from wsiparse.slides.open import describe
+from wsiparse.training.apart import add_apart, set_apart
 from wsiparse.training.dataset import Picture, Sample
 from wsiparse.training.examples import Example, check_part, group_images, read_examples
 from wsiparse.training.folders import Splitting, list_examples, read_wordings
@@ -40,7 +41,7 @@ class Lesson:
     """What is learned, and from what."""
 
     ontology: Ontology
-    """The targets, with the wordings that the data bring along."""
+    """The targets, with the wordings that the data bring along, and the objects that are learned apart."""
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     """Kept apart, spread evenly over the data, for the checks."""
@@ -82,6 +83,8 @@ class _Loading:
     tiles: TileSizes
     ontology: Ontology
     mpps: Mapping[str, float]
+    apart: tuple[str, ...]
+    """Names of the targets whose objects are learned apart."""
     screening: Screening
 
     def load_all(self, data: _Data) -> tuple[Sample, ...]:
@@ -92,13 +95,13 @@ class _Loading:
         return tuple(thin_out([*images, *thin_out(self._cut_slides(data.slides), count)], count))
 
     def _load_pictures(self, images: Sequence[tuple[Example, ...]]) -> list[Picture]:
-        loaded = load_screened(images, self.screening)
+        loaded = [set_apart(picture, self.apart) for picture in load_screened(images, self.screening)]
         return [scaled for picture in loaded for scaled in scale_picture(picture, self.ontology, self.mpps)]
 
     def _cut_slides(self, slides: Sequence[_PlacedSlide]) -> list[SlideTile]:
         cut: list[SlideTile] = []
         for placed in slides:
-            found = list(list_tiles(placed.source, self.tiles))
+            found = list(list_tiles(placed.source, self.tiles, self.apart))
             if not found:
                 self.screening.skip("slide without an outline of a target", placed.source.slide.id)
             cut += found
@@ -122,10 +125,10 @@ def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
     screening.close()
     refuse_shared_cases(data.list_cases())
     refuse_copies(data.list_prints())
-    ontology = _add_wordings(choose_targets(settings), _read_wordings(settings, names))
-    loading = _Loading(
-        tiles, ontology, {ontology.find(name).name: mpp for name, mpp in settings.mpp.items()}, screening
-    )
+    ontology = add_apart(_add_wordings(choose_targets(settings), _read_wordings(settings, names)), settings.apart)
+    apart = tuple(ontology.find(name).name for name in settings.apart)
+    mpps = {ontology.find(name).name: mpp for name, mpp in settings.mpp.items()}
+    loading = _Loading(tiles, ontology, mpps, apart, screening)
     train = loading.load_all(data.part("train"))
     test = loading.load_few(data.part("test"), settings.check_pictures)
     screening.close()
