@@ -53,6 +53,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-long.toml
 	$(BIN)/wsiparse train configs/train/open-1-skin.toml
 	$(BIN)/wsiparse train configs/train/open-1-apart.toml
+	$(BIN)/wsiparse train configs/train/open-1-grades.toml
 
 clean:
 	rm -rf $(VENV) demo
