@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize
@@ -87,18 +89,22 @@ class _Layer:
 
     def draw(self, region: Region, scale: float) -> Mask:
         """Pixels of all polygons."""
-        return self.number(region, scale) > 0
+        return _burn([(polygon, 1) for polygon in self._place(region, scale)], region, np.uint8).view(np.bool_)
 
     def number(self, region: Region, scale: float) -> NDArray[np.int32]:
         """One more than the place of the polygon that each pixel belongs to, among those near; 0 for none."""
+        placed = self._place(region, scale)
+        return _burn([(polygon, number) for number, polygon in enumerate(placed, start=1)], region, np.int32)
+
+    def _place(self, region: Region, scale: float) -> Polygons:
+        """The polygons near a region, in its pixels."""
         edges = np.array([region.x, region.y, region.right, region.bottom]) / scale
         found = self.polygons[np.sort(self._tree.query(shapely.box(*edges)))]
         # On these small steps the rasteriser's arithmetic is exact: a centre on a slanted edge falls to the same side
         # whichever region it is drawn in.
-        placed = shapely.transform(
-            found, lambda points: np.rint(points * scale * _STEPS) / _STEPS - (region.x, region.y)
+        return np.asarray(
+            shapely.transform(found, lambda points: np.rint(points * scale * _STEPS) / _STEPS - (region.x, region.y))
         )
-        return _burn(list(placed), region)
 
 
 def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "") -> OutlineReference:
@@ -135,11 +141,10 @@ def _lacks_class(path: Path, annotations: Iterable[Annotation], names: TargetNam
     return path.suffix.lower() == ".xml" and unclassified and "" not in names.mapping
 
 
-def _burn(polygons: list[shapely.Geometry], region: Region) -> NDArray[np.int32]:
+def _burn(polygons: list[tuple[shapely.Geometry, int]], region: Region, dtype: npt.DTypeLike) -> NDArray[Any]:
     if not polygons:
-        return np.zeros((region.height, region.width), np.int32)
-    numbered = [(polygon, number) for number, polygon in enumerate(polygons, start=1)]
-    return np.asarray(rasterize(numbered, (region.height, region.width), dtype="int32"))  # [h, w]
+        return np.zeros((region.height, region.width), dtype)
+    return np.asarray(rasterize(polygons, (region.height, region.width), dtype=np.dtype(dtype).name))  # [h, w]
 
 
 def _blank(region: Region) -> Mask:
