@@ -33,10 +33,16 @@ class Columns:
 def score_batch(logits: Tensor, truth: Tensor, known: Tensor, columns: Columns) -> Tensor:
     """What is minimised, a scalar: `score_logits`, and `rank_logits` of every exclusive group."""
     ranks = [rank_logits(logits[:, list(group)], truth[:, list(group)]) for group in columns.exclusive]
-    stress = torch.ones_like(truth)
-    for whole, apart in columns.parted:
-        stress[:, apart] += (BORDER_WEIGHT - 1) * (truth[:, whole] - truth[:, apart]) * known[:, apart, None, None]
+    stress = _stress_borders(truth, known, columns.parted) if columns.parted else 1.0
     return score_logits(logits, truth, known, columns.weights, stress) + RANK_SHARE * sum(ranks)
+
+
+def _stress_borders(truth: Tensor, known: Tensor, parted: tuple[tuple[int, int], ...]) -> Tensor:
+    """How many times each pixel counts [N, K, H, W]: more where objects that are learned apart touch."""
+    stress = torch.ones_like(truth)
+    for whole, apart in parted:
+        stress[:, apart] += (BORDER_WEIGHT - 1) * (truth[:, whole] - truth[:, apart]) * known[:, apart, None, None]
+    return stress
 
 
 def rank_logits(logits: Tensor, truth: Tensor) -> Tensor:
