@@ -207,7 +207,7 @@ def test_a_canvas_that_goes_while_a_block_is_packed_is_not_made_anew(
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("shape", [(3, 256, 255), (2, 256, 256)])
+@pytest.mark.parametrize("shape", [(3, 256, 255), (2, 256, 256), (4, 256, 256)])
 def test_a_block_of_another_size_is_refused(canvas: Canvas, shape: tuple[int, int, int]) -> None:
     with pytest.raises(OutputError, match="expected uint8"):
         write_block(canvas, next(list_blocks(canvas.tiling)), np.zeros(shape, np.uint8))

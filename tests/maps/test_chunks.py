@@ -29,7 +29,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for x, y in ((0, 0), (0, BLOCK), (BLOCK, BLOCK)):
             region = Region(x, y, BLOCK, BLOCK).intersect(Region(0, 0, 900, 1100))
             values: NDArray[np.int64] = rng.integers(0, 200, (*SIDES[name][:-2], region.height, region.width))
-            write_shard(folder / name, region, values.astype(dtype))
+            write_shard(folder / name, region, values.astype(dtype).reshape(-1, region.height, region.width))
     return folder
 
 
@@ -70,7 +70,7 @@ def test_shards_hold_the_chunks_that_zarr_would_write(arrays: Path, tmp_path: Pa
 @pytest.mark.parametrize("place", [0, -10])
 def test_a_shard_with_wrong_bytes_is_not_read(tmp_path: Path, place: int) -> None:
     create_array(tmp_path / "a", (300, 300), 300, np.uint8)
-    write_shard(tmp_path / "a", Region(0, 0, 300, 300), np.arange(90000).reshape(300, 300).astype(np.uint8))
+    write_shard(tmp_path / "a", Region(0, 0, 300, 300), np.arange(90000).reshape(1, 300, 300).astype(np.uint8))
     file = shard_file(tmp_path / "a", 2, 0, 0)
     content = bytearray(file.read_bytes())
     content[place] ^= 0xFF

@@ -16,6 +16,7 @@ from wsiparse.maps.validity import BetaFit, judge_tile
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import TilePlan, Tiling, plan_tiles
 from wsiparse.tiles.reading import TileBatch
+from wsiparse.tiles.stitch import cut_tiles
 
 GRID = Grid(53, 41, 0.5)
 FITS = {name: (BetaFit(20, 8), BetaFit(4, 4), BetaFit(4, 4), BetaFit(4, 4)) for name in ("a", "b")}
@@ -33,7 +34,9 @@ def weigh(plan: TilePlan, values: NDArray[np.uint8], pixels: NDArray[np.uint8], 
     for block in plan.blocks:
         tiles = [padded[core.y : core.y + 12, core.x : core.x + 12] for core in block.cores]
         batch = TileBatch(block, np.stack(tiles), unreadable_pixels=block.column)
-        evidence = weigh_block(values[:, *block.region.slices], (0, 2), batch, plan.tiling)
+        evidence = weigh_block(
+            cut_tiles(values[:, *block.region.slices], plan.tiling, block), (0, 2), batch, plan.tiling
+        )
         write_evidence(folder / "pass", block, evidence, within=folder)
     return read_evidence(folder / "pass", plan.blocks, 2)
 
@@ -60,10 +63,10 @@ def test_a_block_without_anything_to_tell_leaves_no_file_and_removes_an_older_on
     plan = make_plan(2)
     block = plan.blocks[0]
     seen = TileBatch(block, np.zeros((len(block.cores), 12, 12, 3), np.uint8), unreadable_pixels=7)
-    values = np.zeros((3, block.region.height, block.region.width), np.uint8)
-    write_evidence(tmp_path, block, weigh_block(values, (), seen.without_pixels(), plan.tiling), tmp_path)
+    tiles = np.zeros((len(block.cores), 3, 12, 12), np.uint8)
+    write_evidence(tmp_path, block, weigh_block(tiles, (), seen.without_pixels(), plan.tiling), tmp_path)
     assert read_evidence(tmp_path, plan.blocks, 0).unreadable_pixels == 7
-    write_evidence(tmp_path, block, weigh_block(values, (), TileBatch(block, seen.pixels), plan.tiling), tmp_path)
+    write_evidence(tmp_path, block, weigh_block(tiles, (), TileBatch(block, seen.pixels), plan.tiling), tmp_path)
     assert not list(tmp_path.iterdir())
     nothing = read_evidence(tmp_path, plan.blocks, 2)
     assert (nothing.sums.shape, nothing.cores.shape, nothing.unreadable_pixels) == ((0, 2, 5), (0, 4), 0)

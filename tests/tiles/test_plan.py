@@ -13,7 +13,7 @@ from wsiparse.geometry import Grid
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import Tiling, choose_grid, plan_tiles
 from wsiparse.tiles.reading import read_block
-from wsiparse.tiles.stitch import stitch_tiles
+from wsiparse.tiles.stitch import cut_tiles, stitch_tiles
 
 tilings = st.builds(
     lambda w, h, tile, half, side: Tiling(Grid(w, h, 0.5), tile, 2 * min(half, (tile - 1) // 2), side),
@@ -56,8 +56,19 @@ def test_constant_stays_constant_and_ramp_stays_ramp(tiling: Tiling, kind: str) 
     for block in plan.blocks:
         batch = read_block(reader, tiling, block)
         echoed = batch.pixels[..., :1].transpose(0, 3, 1, 2)  # a model that answers with the red channel
-        canvas[block.region.slices] = stitch_tiles(echoed, tiling, block)[0]
+        canvas[block.region.slices] = next(stitch_tiles(echoed, tiling, block))
     np.testing.assert_array_equal(canvas, plane)
+
+
+@given(tilings, st.integers(0, 2**31))
+@settings(deadline=None, max_examples=30)
+def test_maps_cut_into_tiles_come_back_target_by_target(tiling: Tiling, seed: int) -> None:
+    grid = tiling.grid
+    maps = np.random.default_rng(seed).integers(0, 256, (2, grid.height, grid.width), dtype=np.uint8)
+    for block in plan_tiles(ArrayReader(draw_noise(grid.width, grid.height)).slide, tiling).blocks:
+        values = maps[:, *block.region.slices]
+        stitched = [*stitch_tiles(cut_tiles(values, tiling, block), tiling, block)]
+        np.testing.assert_array_equal(stitched, values)
 
 
 def test_tiles_are_mirrored_beyond_the_slide() -> None:
@@ -117,7 +128,7 @@ def test_noise_reads_the_same_in_blocks_of_any_size() -> None:
         canvas = np.zeros((grid.height, grid.width), np.uint8)
         for block in plan_tiles(reader.slide, tiling).blocks:
             batch = read_block(reader, tiling, block)
-            canvas[block.region.slices] = stitch_tiles(batch.pixels.transpose(0, 3, 1, 2), tiling, block)[0]
+            canvas[block.region.slices] = next(stitch_tiles(batch.pixels.transpose(0, 3, 1, 2), tiling, block))
         maps.append(canvas)
     np.testing.assert_array_equal(maps[0], maps[1])
     np.testing.assert_array_equal(maps[0], maps[2])

@@ -165,6 +165,20 @@ def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
         torch.testing.assert_close(blended[name], learned[name].lerp(before[name], 0.25), rtol=2e-3, atol=2e-3)
 
 
+def test_weights_may_be_the_mean_of_several_sittings(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    parts = []
+    for seed in (1, 2, 3):
+        chosen = dataclasses.replace(settings, seed=seed, out=tmp_path / f"part {seed}")
+        parts.append(teach(start_student(chosen), chosen))
+    mixed = dataclasses.replace(settings, seed=3, out=tmp_path / "part 3", mixed=tuple(map(str, parts[:2])))
+    expected = [read_weights(path)[1].state_dict() for path in parts]
+    found = read_weights(teach(start_student(mixed), mixed))[1].state_dict()
+    for name in (name for name in found if found[name].is_floating_point()):
+        mean = torch.stack([weights[name] for weights in expected]).mean(0)
+        torch.testing.assert_close(found[name], mean, rtol=2e-3, atol=2e-3)
+
+
 def test_a_second_training_keeps_out_of_the_folder(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     out = read_settings(config).out
@@ -199,6 +213,26 @@ def test_a_batch_follows_from_its_step(tmp_path: Path) -> None:
     # The gland and its grade are outlined alike, the other grades and the absent prompts nowhere.
     assert torch.equal(first.truth[:, 0], first.truth[:, 1:].sum(1))
     assert first.truth[:, 7:].sum() == 0
+
+
+def test_plain_crops_keep_size_stain_and_light(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    pictures = load_lesson(settings, TILES).train
+    ontology, tokenize = choose_targets(settings), start_student(settings).tokenize
+    sure = dataclasses.replace(settings, batch=32, glass_share=0.0, plain_share=1.0)
+    plain, changed = (
+        BatchSource(pictures, ontology, chosen, tokenize).draw(1).images
+        for chosen in (sure, dataclasses.replace(sure, plain_share=0.5))
+    )
+    shown = torch.from_numpy(np.concatenate([sample.read().pixels.reshape(-1, 3) for sample in pictures])) / 255
+    assert all(keep_colors(image, shown) for image in plain)
+    assert 0 < sum(keep_colors(image, shown) for image in changed) < len(changed)
+
+
+def keep_colors(image: torch.Tensor, shown: torch.Tensor) -> bool:
+    """Whether an image [3, H, W] has no darker and no lighter pixels in any channel than those shown [N, 3]."""
+    pixels, least, most = image.flatten(1).T, shown.amin(0) - 1e-4, shown.amax(0) + 1e-4
+    return bool(((pixels >= least) & (pixels <= most)).all())
 
 
 def test_prompts_vary_in_their_words(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,8 @@ def require_canvas(canvas: Canvas) -> None:
         raise OutputError(f"{path}: the canvas is gone; bring the folder or the share back") from lost
 
 
-def write_block(canvas: Canvas, block: Block, probabilities: NDArray[np.uint8]) -> None:
-    """Write a block's probabilities uint8 [K, h, w], h and w as its region is clipped; one put of one shard."""
+def write_block(canvas: Canvas, block: Block, probabilities: Iterable[NDArray[np.uint8]]) -> None:
+    """Write a block's probabilities, K times uint8 [h, w], h and w as its region is clipped; one put of one shard."""
     write_shard(canvas.level_path(0), block.region, probabilities)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,17 +31,18 @@ class DamagedShardError(ValueError):
     """The file is no whole shard."""
 
 
-def write_chunks(file: Path, cut: tuple[int, ...], side: int, values: npt.NDArray[Any]) -> None:
-    """Write the shard of values [..., h, w], which may end before it does; chunks beyond them stay away.
+def write_chunks(file: Path, cut: tuple[int, ...], side: int, layers: Iterable[npt.NDArray[Any]]) -> None:
+    """Write the shard of layers [h, w], which may end before it does; chunks beyond them stay away.
 
-    `cut` is the number of chunks along each axis of the shard, `side` theirs in y and x.
+    `cut` is the number of chunks along each axis of the shard, `side` theirs in y and x; for each place on the axes
+    before these there is a layer.
     """
     numbers = np.full((*cut, 2), _ABSENT, "<u8")
-    height, width = values.shape[-2:]
     with file.open("wb") as stream:
-        for axes in np.ndindex(cut[:-2]):
+        for layer, axes in zip(layers, np.ndindex(cut[:-2]), strict=True):
+            height, width = layer.shape
             for part in cut_region(Region(0, 0, width, height), (side, side)):
-                packed = imagecodecs.zstd_encode(_copy_chunk(values[(*axes, *part.slices)], side), ZSTD_LEVEL)
+                packed = imagecodecs.zstd_encode(_copy_chunk(layer[part.slices], side), ZSTD_LEVEL)
                 numbers[(*axes, part.y // side, part.x // side)] = stream.tell(), len(packed)
                 stream.write(packed)
         stream.write(numbers.tobytes())

@@ -20,6 +20,7 @@ from wsiparse.geometry import Region
 from wsiparse.maps.validity import FEATURES, sum_masks
 from wsiparse.tiles.plan import Block, Tiling
 from wsiparse.tiles.reading import TileBatch
+from wsiparse.tiles.stitch import kept_slices
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,15 @@ class Evidence:
     """Source pixels that could not be decoded."""
 
 
-def weigh_block(values: NDArray[np.uint8], channels: Sequence[int], batch: TileBatch, tiling: Tiling) -> Evidence:
-    """The evidence for some channels of a block's probabilities [K, h, w], from the pixels of its tiles."""
+def weigh_block(tiles: NDArray[np.uint8], channels: Sequence[int], batch: TileBatch, tiling: Tiling) -> Evidence:
+    """The evidence for some channels of a block's predicted tiles [N, K, tile, tile], from their pixels."""
     block = batch.block
     cores = block.cores if channels else ()
     places = [core.intersect(block.region) for core in cores]
     sums = np.zeros((len(cores), len(channels), 1 + len(FEATURES)))
     for n, (core, place) in enumerate(zip(cores, places, strict=True)):
-        rows, columns = place.shift(tiling.margin - core.x, tiling.margin - core.y).slices
-        shown = values[:, *place.shift(-block.region.x, -block.region.y).slices][list(channels)]
-        sums[n] = sum_masks(shown, batch.pixels[n, rows, columns])
+        rows, columns = kept_slices(tiling, core, place)
+        sums[n] = sum_masks(tiles[n, list(channels), rows, columns], batch.pixels[n, rows, columns])
     return Evidence(_list_places(places), sums, batch.unreadable_pixels)
 
 

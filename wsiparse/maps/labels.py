@@ -73,7 +73,7 @@ def list_labels(canvas: Canvas) -> tuple[LabelImage, ...]:
 
 def write_labels(image: LabelImage, block: Block, labels: Labels) -> None:
     """Write a block's codes [h, w], h and w as its region is clipped; one put of one shard."""
-    write_shard(image.path / "0", block.region, labels)
+    write_shard(image.path / "0", block.region, [labels])
 
 
 def read_labels(image: LabelImage, region: Region, level: int = 0) -> Labels:

@@ -63,7 +63,8 @@ def build_shard(path: Path, levels: Sequence[Grid], n: int, place: tuple[int, in
     """Write the shard of level `n` at a row and column, from the level below it."""
     row, column = place
     region = Region(column * block, row * block, block, block).intersect(levels[n].region)
-    write_shard(path / str(n), region, _coarsen(path / str(n - 1), levels[n - 1], region, pool))
+    values = _coarsen(path / str(n - 1), levels[n - 1], region, pool)
+    write_shard(path / str(n), region, values.reshape(-1, *values.shape[-2:]))
 
 
 def pool_mean(values: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,7 +6,8 @@ is there when the block is done and not before. The last two axes of every array
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +57,15 @@ def create_like(path: Path, source: Path, grid: Grid) -> None:
     create_array(path, (*array.shape[:-2], grid.height, grid.width), block, array.dtype)
 
 
-def write_shard(path: Path, region: Region, values: npt.NDArray[Any]) -> None:
-    """Write the shard whose pixels, clipped to the array, are `region`; values [..., h, w]."""
+def write_shard(path: Path, region: Region, layers: Iterable[npt.NDArray[Any]]) -> None:
+    """Write the shard whose pixels, clipped to the array, are `region`, from all its layers [h, w] in their order.
+
+    Each is packed as it comes, so that one alone need be in memory.
+    """
     shards = open_shards(path)
-    _check_shard(shards, region, values)
     place = shard_file(path, shards.array.ndim, region.y // shards.block, region.x // shards.block)
     with write_whole(place, within=path) as partial:
-        write_chunks(partial, shards.cut, shards.chunk, values)
+        write_chunks(partial, shards.cut, shards.chunk, _check_layers(shards, region, layers))
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,12 @@ def _open_array(path: Path) -> zarr.Array[Any]:
     return array
 
 
-def _check_shard(shards: Shards, region: Region, values: npt.NDArray[Any]) -> None:
-    expected, dtype = (*shards.leading, region.height, region.width), shards.array.dtype
-    if values.shape != expected or values.dtype != dtype:
-        raise OutputError(f"{shards.path}: got {values.dtype} {values.shape}, expected {dtype} {expected} for {region}")
+def _check_layers(shards: Shards, region: Region, layers: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
+    shape, dtype, count = (*shards.leading, region.height, region.width), shards.array.dtype, math.prod(shards.leading)
+    expected, n = f"expected {dtype} {shape} for {region}", 0
+    for n, layer in enumerate(layers, 1):
+        if n > count or layer.shape != shape[-2:] or layer.dtype != dtype:
+            raise OutputError(f"{shards.path}: layer {n} is {layer.dtype} {layer.shape}, {expected}")
+        yield layer
+    if n < count:
+        raise OutputError(f"{shards.path}: got {n} layers, {expected}")

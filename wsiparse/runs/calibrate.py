@@ -24,6 +24,7 @@ from wsiparse.slides.open import make_reader
 from wsiparse.slides.slide import Reader
 from wsiparse.tiles.plan import Block, plan_tiles
 from wsiparse.tiles.reading import read_block
+from wsiparse.tiles.stitch import cut_tiles
 
 PRESENT_SHARE = 0.01
 """A target is in a tile where the reference gives it at least this share of the core."""
@@ -96,7 +97,7 @@ def _collect_block(
     channels = [n for n in shown if (values[n] >= INSIDE).any()]
     if not channels:
         return
-    evidence = weigh_block(values, channels, read_block(reader, tiling, block), tiling)
+    evidence = weigh_block(cut_tiles(values, tiling, block), channels, read_block(reader, tiling, block), tiling)
     for k, n in enumerate(channels):
         shares = np.array([_share_of(shown[n], core, block.region) for core in block.cores])
         chosen = (shares >= PRESENT_SHARE) & (evidence.sums[:, k, 0] > 0)

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from wsiparse.geometry import Region
 from wsiparse.slides.slide import Pixels, Reader, Slide
 
+_Item = TypeVar("_Item")
 Span = tuple[float, float]
 """When something began and when it ended, in seconds since 1970: the one clock that several machines share."""
 
@@ -46,6 +48,16 @@ class StageClock:
             spent = time.perf_counter() - start
             self.add({stage: spent - self._inner})
             self._inner = around + spent
+
+    def measure_each(self, stage: str, items: Iterable[_Item]) -> Iterator[_Item]:
+        """The items, the time that each takes to come added to a stage."""
+        source = iter(items)
+        while True:
+            with self.measure(stage):
+                item = next(source, None)
+            if item is None:
+                return
+            yield item
 
     @contextmanager
     def measure_model(self) -> Iterator[None]:

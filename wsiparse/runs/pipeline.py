@@ -143,16 +143,15 @@ def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
 
 @retry_passing
 def store_block(work: BlockWork, predicted: Predicted) -> BlockRecord:
-    """Stitch a block, write what its tiles say and then its shard; from then on it is done."""
+    """Write what a block's tiles say, then stitch them into its shard; from then on it is done."""
     clock = StageClock(predicted.times)
-    with clock.measure("stitch"):
-        canvas = stitch_tiles(predicted.tiles, work.tiling, work.block)
     with clock.measure("weigh"):
-        evidence = weigh_block(canvas, work.tested_channels, predicted.batch, work.tiling)
+        evidence = weigh_block(predicted.tiles, work.tested_channels, predicted.batch, work.tiling)
     with clock.measure("write"):
         require_canvas(work.canvas)
         keep_evidence(work, evidence)
-        write_block(work.canvas, work.block, canvas)
+        maps = stitch_tiles(predicted.tiles, work.tiling, work.block)
+        write_block(work.canvas, work.block, clock.measure_each("stitch", maps))
     return BlockRecord(len(work.block.cores), clock.stop())
 
 

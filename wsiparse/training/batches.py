@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -51,17 +52,27 @@ class BatchSource:
         random = np.random.default_rng([settings.seed, step])
         chosen = random.choice(len(self._pictures), settings.batch, p=self._chances)
         pictures = [self._pictures[index].read() for index in chosen]
-        warped = [warp_picture(picture, settings.crop, settings.scales, random) for picture in pictures]
+        plain = self._choose_plain(random)
+        scales = [(1.0, 1.0) if own else settings.scales for own in plain]
+        warped = [warp_picture(one, settings.crop, size, random) for one, size in zip(pictures, scales, strict=True)]
         crops = torch.stack([_spread_masks(*pair, self._supervision) for pair in zip(warped, pictures, strict=True)])
-        instances = self._find_instances(crops)
-        images = fade_objects(crops[:, :3], instances, random, settings.fade_share)
-        images = clear_objects(images, instances, random, settings.clear_share)
-        images = swap_stains(images, random, settings.swap_share)
-        images = jitter_light(jitter_stain(images, random, settings.stain_strength), random, 1.0)
+        images = torch.where(torch.from_numpy(plain)[:, None, None, None], crops[:, :3], self._recolor(crops, random))
         crops = torch.cat([images, crops[:, 3:]], 1)
         crops = blank_corners(crops, random, settings.glass_share, settings.strand_share)
         tokens = self._tokenize(self._word_prompts(random))
         return _label_crops(crops, pictures, self._supervision, tokens)
+
+    def _choose_plain(self, random: np.random.Generator) -> NDArray[np.bool_]:
+        share, count = self._settings.plain_share, self._settings.batch
+        return random.random(count) < share if share else np.zeros(count, bool)
+
+    def _recolor(self, crops: Tensor, random: np.random.Generator) -> Tensor:
+        """Images [N, 3, H, W] of the crops as other tissue, stain and light would show them."""
+        settings, instances = self._settings, self._find_instances(crops)
+        images = fade_objects(crops[:, :3], instances, random, settings.fade_share)
+        images = clear_objects(images, instances, random, settings.clear_share)
+        images = swap_stains(images, random, settings.swap_share)
+        return jitter_light(jitter_stain(images, random, settings.stain_strength), random, 1.0)
 
     def _find_instances(self, crops: Tensor) -> Tensor:
         """Where [N, 1, H, W] a target is outlined whose objects are told apart."""

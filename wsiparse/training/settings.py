@@ -47,6 +47,8 @@ class TrainingSettings:
     """Weights to start from: a shipped name, or a file of ours or of BiomedParse; empty starts at random."""
     start_share: float = 0.0
     """Share of the weights started from in those that are written: what was known before is forgotten less."""
+    mixed: tuple[str, ...] = ()
+    """Weights of other sittings from the same start; those that are written are the mean of these and the learned."""
     learn: tuple[str, ...] = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: Sizes = field(default_factory=Sizes)
@@ -58,6 +60,8 @@ class TrainingSettings:
     """Side of a training crop; a multiple of the network's stride."""
     scales: tuple[float, float] = (0.7, 1.4)
     """Bounds of the random magnification."""
+    plain_share: float = 0.0
+    """Share of crops that are turned and mirrored alone, and else come as they were scanned."""
     stain_strength: float = 1.0
     swap_share: float = 0.0
     """Share of crops that take on the stain of another of their batch."""

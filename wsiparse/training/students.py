@@ -25,6 +25,7 @@ from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.models.tokenizer import load_tokenizer
 from wsiparse.ontology import Ontology
 from wsiparse.training.settings import TrainingSettings
+from wsiparse.training.widening import widen_network
 
 
 class Student(Protocol):
@@ -132,9 +133,7 @@ def start_student(settings: TrainingSettings) -> Student:
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
     header, network = read_weights(path)
-    if header.sizes != settings.sizes:
-        raise InputError(f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}")
-    return OpenStudent(network)
+    return OpenStudent(network if header.sizes == settings.sizes else widen_network(network, settings.sizes))
 
 
 def freeze_rest(network: nn.Module, learn: Sequence[str]) -> nn.Module:
