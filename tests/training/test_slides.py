@@ -59,7 +59,7 @@ def learn_from(folder: Path, **changes: Any) -> Lesson:
     changes = {"targets": ("dark disc", "light disc"), **changes}
     config = write_config(folder, slides="slides.csv", mapping="classes.toml", **changes)
     settings = read_settings(config)
-    return load_lesson(settings, TileSizes(settings.tile, 0, settings.sizes.stride))
+    return load_lesson(settings, TileSizes(settings.tile, 0, start_student(settings).stride))
 
 
 def test_training_sees_the_tiles_of_a_run(cohort: Path) -> None:

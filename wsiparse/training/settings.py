@@ -51,7 +51,8 @@ class TrainingSettings:
     """Weights of other sittings from the same start; those that are written are the mean of these and the learned."""
     learn: tuple[str, ...] = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: Sizes | None = None
+    """Of the open network; unset takes those of the weights started from, or the default ones."""
     tile: int = 512
     seed: int = 1
     steps: int = 3000
@@ -119,8 +120,8 @@ def read_settings(path: str | Path) -> TrainingSettings:
 def _check_values(settings: TrainingSettings, path: str | Path) -> None:
     if not (settings.examples or settings.slides):
         raise InputError(f"training config {path}: neither examples nor slides; name what to learn from")
-    if settings.crop % settings.sizes.stride or settings.tile % settings.sizes.stride:
-        stride = settings.sizes.stride
+    stride = (settings.sizes or Sizes()).stride
+    if settings.crop % stride or settings.tile % stride:
         raise InputError(
             f"training config {path}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}"
         )

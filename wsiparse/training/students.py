@@ -21,6 +21,7 @@ from wsiparse.models.load import list_models
 from wsiparse.models.network import PUBLISHED, STRIDE, Network, Sizes, build_biomedparse
 from wsiparse.models.open_model import Header, is_open_weights, read_weights, write_weights
 from wsiparse.models.open_network import OpenNetwork, place_network
+from wsiparse.models.open_network import Sizes as OpenSizes
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.models.tokenizer import load_tokenizer
 from wsiparse.ontology import Ontology
@@ -71,8 +72,9 @@ class OpenStudent:
 
     def write(self, path: Path, weights: dict[str, Tensor], ontology: Ontology, settings: TrainingSettings) -> None:
         """Write an open model with its header."""
-        training = {**settings.notes, "steps": settings.steps, "seed": settings.seed, "sizes": asdict(settings.sizes)}
-        header = Header(settings.name, settings.sizes, ontology.targets, settings.tile, training)
+        sizes = self.network.sizes
+        training = {**settings.notes, "steps": settings.steps, "seed": settings.seed, "sizes": asdict(sizes)}
+        header = Header(settings.name, sizes, ontology.targets, settings.tile, training)
         write_weights(path, header, weights)
 
 
@@ -128,12 +130,13 @@ def start_student(settings: TrainingSettings) -> Student:
     """A network with the weights that the config starts from, or the open one with random weights."""
     torch.manual_seed(settings.seed)
     if not settings.start:
-        return OpenStudent(OpenNetwork(settings.sizes))
+        return OpenStudent(OpenNetwork(settings.sizes or OpenSizes()))
     path = list_models().get(settings.start, Path(settings.start))
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
     header, network = read_weights(path)
-    return OpenStudent(network if header.sizes == settings.sizes else widen_network(network, settings.sizes))
+    wanted = settings.sizes or header.sizes
+    return OpenStudent(network if wanted == header.sizes else widen_network(network, wanted))
 
 
 def freeze_rest(network: nn.Module, learn: Sequence[str]) -> nn.Module:
