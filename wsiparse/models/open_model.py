@@ -36,8 +36,8 @@ from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, parse_target
 
 FORMAT = "wsiparse-open"
-BYTES_PER_PIXEL = 160
-"""Peak of the image encoder for one pixel of a tile of 768, measured on CPU in float32, and a tenth more."""
+ENCODER_ARRAYS = 7
+"""Peak of the image encoder in arrays of the first level's features, measured on CPU in float32, and a tenth more."""
 BYTES_PER_PROMPT_PIXEL = 9
 LEAST_SIMILARITY = 0.98
 
@@ -79,7 +79,8 @@ class OpenModel:
     @property
     def pixel_bytes(self) -> int:
         """Memory that each pixel of a tile takes, in all tiles that are answered at once."""
-        return (BYTES_PER_PIXEL + BYTES_PER_PROMPT_PIXEL * len(self.targets)) * self._execution.lanes
+        features = self.header.sizes.channels[0]  # bytes as well: one feature of 4 bytes is there for 2×2 pixels
+        return (ENCODER_ARRAYS * features + BYTES_PER_PROMPT_PIXEL * len(self.targets)) * self._execution.lanes
 
     @property
     def stride(self) -> int:
