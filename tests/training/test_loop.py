@@ -165,20 +165,6 @@ def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
         torch.testing.assert_close(blended[name], learned[name].lerp(before[name], 0.25), rtol=2e-3, atol=2e-3)
 
 
-def test_weights_may_be_the_mean_of_several_sittings(tmp_path: Path) -> None:
-    settings = read_settings(write_config(tmp_path))
-    parts = []
-    for seed in (1, 2, 3):
-        chosen = dataclasses.replace(settings, seed=seed, out=tmp_path / f"part {seed}")
-        parts.append(teach(start_student(chosen), chosen))
-    mixed = dataclasses.replace(settings, seed=3, out=tmp_path / "part 3", mixed=tuple(map(str, parts[:2])))
-    expected = [read_weights(path)[1].state_dict() for path in parts]
-    found = read_weights(teach(start_student(mixed), mixed))[1].state_dict()
-    for name in (name for name in found if found[name].is_floating_point()):
-        mean = torch.stack([weights[name] for weights in expected]).mean(0)
-        torch.testing.assert_close(found[name], mean, rtol=2e-3, atol=2e-3)
-
-
 def test_a_second_training_keeps_out_of_the_folder(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     out = read_settings(config).out

@@ -219,27 +219,16 @@ def save_weights(student: Student, session: Session, ontology: Ontology) -> Path
     """Write the weight file of a finished run into its folder."""
     settings = session.settings
     path = settings.out / f"{settings.name}.safetensors"
-    learned = mix_others(session.average.cpu().state_dict(), settings)
-    student.write(path, blend_start(learned, settings), ontology, settings)
+    student.write(path, blend_start(session.average.cpu().state_dict(), settings), ontology, settings)
     return path
-
-
-def mix_others(learned: dict[str, Tensor], settings: TrainingSettings) -> dict[str, Tensor]:
-    """Mean of the learned weights and those of other sittings (Wortsman et al. 2022, model soups)."""
-    for count, other in enumerate(settings.mixed, 1):
-        learned = _blend(learned, replace(settings, start=other), 1 / (count + 1))
-    return learned
 
 
 def blend_start(learned: dict[str, Tensor], settings: TrainingSettings) -> dict[str, Tensor]:
     """Learned weights with their share of those started from (Wortsman et al. 2022, robust fine-tuning)."""
-    return _blend(learned, settings, settings.start_share) if settings.start_share else learned
-
-
-def _blend(weights: dict[str, Tensor], settings: TrainingSettings, share: float) -> dict[str, Tensor]:
-    """Weights with a share of those that the settings start from."""
-    others = start_student(settings).network.state_dict()
+    if not settings.start_share:
+        return learned
+    before = start_student(settings).network.state_dict()
     return {
-        name: tensor.lerp(others[name], share) if tensor.is_floating_point() else tensor
-        for name, tensor in weights.items()
+        name: tensor.lerp(before[name], settings.start_share) if tensor.is_floating_point() else tensor
+        for name, tensor in learned.items()
     }

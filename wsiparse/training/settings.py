@@ -47,8 +47,6 @@ class TrainingSettings:
     """Weights to start from: a shipped name, or a file of ours or of BiomedParse; empty starts at random."""
     start_share: float = 0.0
     """Share of the weights started from in those that are written: what was known before is forgotten less."""
-    mixed: tuple[str, ...] = ()
-    """Weights of other sittings from the same start; those that are written are the mean of these and the learned."""
     learn: tuple[str, ...] = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: Sizes | None = None

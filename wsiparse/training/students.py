@@ -26,7 +26,6 @@ from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.models.tokenizer import load_tokenizer
 from wsiparse.ontology import Ontology
 from wsiparse.training.settings import TrainingSettings
-from wsiparse.training.widening import widen_network
 
 
 class Student(Protocol):
@@ -135,8 +134,11 @@ def start_student(settings: TrainingSettings) -> Student:
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
     header, network = read_weights(path)
-    wanted = settings.sizes or header.sizes
-    return OpenStudent(network if wanted == header.sizes else widen_network(network, wanted))
+    if settings.sizes not in (None, header.sizes):
+        raise InputError(
+            f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}; leave sizes out"
+        )
+    return OpenStudent(network)
 
 
 def freeze_rest(network: nn.Module, learn: Sequence[str]) -> nn.Module:
