@@ -149,6 +149,15 @@ def test_training_can_start_from_weights(tmp_path: Path) -> None:
         train(write_config(tmp_path, out='"third"', embedding="9", steps=f'0\nstart = "{first}"'))
 
 
+def test_a_network_that_is_started_from_brings_its_sizes(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    first = teach(start_student(settings), settings)
+    again = dataclasses.replace(settings, start=str(first), sizes=None)
+    assert start_student(again).stride == start_student(settings).stride
+    with pytest.raises(InputError, match="use multiples of 4"):
+        start_student(dataclasses.replace(again, crop=34))
+
+
 def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
     first = train(write_config(tmp_path)).rename(tmp_path / "first.safetensors")
     shutil.rmtree(tmp_path / "out", ignore_errors=True)

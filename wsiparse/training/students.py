@@ -25,7 +25,7 @@ from wsiparse.models.open_network import Sizes as OpenSizes
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.models.tokenizer import load_tokenizer
 from wsiparse.ontology import Ontology
-from wsiparse.training.settings import TrainingSettings
+from wsiparse.training.settings import TrainingSettings, check_sides
 
 
 class Student(Protocol):
@@ -138,6 +138,7 @@ def start_student(settings: TrainingSettings) -> Student:
         raise InputError(
             f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}; leave sizes out"
         )
+    check_sides(settings, header.sizes.stride)
     return OpenStudent(network)
 
 
