@@ -20,7 +20,7 @@ from wsiparse.geometry import Region
 from wsiparse.maps.validity import FEATURES, sum_masks
 from wsiparse.tiles.plan import Block, Tiling
 from wsiparse.tiles.reading import TileBatch
-from wsiparse.tiles.stitch import kept_slices
+from wsiparse.tiles.stitch import match_cores
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,10 @@ class Evidence:
 def weigh_block(tiles: NDArray[np.uint8], channels: Sequence[int], batch: TileBatch, tiling: Tiling) -> Evidence:
     """The evidence for some channels of a block's predicted tiles [N, K, tile, tile], from their pixels."""
     block = batch.block
-    cores = block.cores if channels else ()
-    places = [core.intersect(block.region) for core in cores]
-    sums = np.zeros((len(cores), len(channels), 1 + len(FEATURES)))
-    for n, (core, place) in enumerate(zip(cores, places, strict=True)):
-        rows, columns = kept_slices(tiling, core, place)
-        sums[n] = sum_masks(tiles[n, list(channels), rows, columns], batch.pixels[n, rows, columns])
+    places = [core.intersect(block.region) for core in block.cores] if channels else []
+    sums = np.zeros((len(places), len(channels), 1 + len(FEATURES)))
+    for n, (_, in_tile) in enumerate(match_cores(tiling, block) if channels else ()):
+        sums[n] = sum_masks(tiles[n, list(channels), *in_tile], batch.pixels[n, *in_tile])
     return Evidence(_list_places(places), sums, batch.unreadable_pixels)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.geometry import Region
 from wsiparse.tiles.plan import Block, Tiling
+
+Slices = tuple[slice, slice]
+"""Rows and columns."""
 
 
 def stitch_tiles(tiles: NDArray[np.uint8], tiling: Tiling, block: Block) -> Iterator[NDArray[np.uint8]]:
@@ -16,25 +18,27 @@ def stitch_tiles(tiles: NDArray[np.uint8], tiling: Tiling, block: Block) -> Iter
 
     One by one, for all of them together are as large as the tiles. Where no core is they are 0.
     """
-    region = block.region
+    places = match_cores(tiling, block)
     for channel in range(tiles.shape[1]):
-        canvas = np.zeros((region.height, region.width), np.uint8)
-        for tile, core in zip(tiles, block.cores, strict=True):
-            kept = core.intersect(region)
-            canvas[kept.shift(-region.x, -region.y).slices] = tile[(channel, *kept_slices(tiling, core, kept))]
+        canvas = np.zeros((block.region.height, block.region.width), np.uint8)
+        for tile, (on_block, in_tile) in zip(tiles, places, strict=True):
+            canvas[on_block] = tile[channel, *in_tile]
         yield canvas
 
 
 def cut_tiles(values: NDArray[np.uint8], tiling: Tiling, block: Block) -> NDArray[np.uint8]:
     """Tiles [N, K, tile, tile] that `stitch_tiles` makes a block's values [K, h, w] of; 0 around their cores."""
     tiles = np.zeros((len(block.cores), len(values), tiling.tile, tiling.tile), np.uint8)
-    for tile, core in zip(tiles, block.cores, strict=True):
-        kept = core.intersect(block.region)
-        place = kept.shift(-block.region.x, -block.region.y).slices
-        tile[(slice(None), *kept_slices(tiling, core, kept))] = values[(slice(None), *place)]
+    for tile, (on_block, in_tile) in zip(tiles, match_cores(tiling, block), strict=True):
+        tile[:, *in_tile] = values[:, *on_block]
     return tiles
 
 
-def kept_slices(tiling: Tiling, core: Region, kept: Region) -> tuple[slice, slice]:
-    """Rows and columns of a tile that show a part of its core."""
-    return kept.shift(tiling.margin - core.x, tiling.margin - core.y).slices
+def match_cores(tiling: Tiling, block: Block) -> list[tuple[Slices, Slices]]:
+    """Where each core lies on its block, and where in its tile; what is beyond the block is left out."""
+    region, margin = block.region, tiling.margin
+    kept = [(core, core.intersect(region)) for core in block.cores]
+    return [
+        (part.shift(-region.x, -region.y).slices, part.shift(margin - core.x, margin - core.y).slices)
+        for core, part in kept
+    ]

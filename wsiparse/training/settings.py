@@ -115,19 +115,17 @@ def read_settings(path: str | Path) -> TrainingSettings:
     return settings
 
 
-def check_sides(settings: TrainingSettings, stride: int) -> None:
-    """Raise InputError where crops or tiles have sides that a network of this stride cannot take."""
+def check_sides(settings: TrainingSettings, stride: int, source: str) -> None:
+    """Raise InputError, with what says so as `source`, where a network of this stride cannot take crops or tiles."""
     if settings.crop % stride or settings.tile % stride:
-        raise InputError(
-            f"training {settings.name}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}"
-        )
+        raise InputError(f"{source}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}")
 
 
 def _check_values(settings: TrainingSettings, path: str | Path) -> None:
     if not (settings.examples or settings.slides):
         raise InputError(f"training config {path}: neither examples nor slides; name what to learn from")
     if settings.sizes or not settings.start:
-        check_sides(settings, (settings.sizes or Sizes()).stride)
+        check_sides(settings, (settings.sizes or Sizes()).stride, f"training config {path}")
     if wrong := [f"{name} = {mpp}" for name, mpp in settings.mpp.items() if not mpp > 0]:
         raise InputError(f"training config {path}: mpp of {wrong[0]}; expected µm per pixel above 0")
     if not 0 <= settings.start_share < 1 or (settings.start_share and not settings.start):

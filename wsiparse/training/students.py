@@ -126,10 +126,19 @@ class BiomedParseStudent:
 
 
 def start_student(settings: TrainingSettings) -> Student:
-    """A network with the weights that the config starts from, or the open one with random weights."""
+    """A network with the weights that the config starts from, or the open one with random weights.
+
+    Raises InputError where it cannot take the config's crops or tiles, or has other sizes than the config asks for.
+    """
     torch.manual_seed(settings.seed)
     if not settings.start:
         return OpenStudent(OpenNetwork(settings.sizes or OpenSizes()))
+    student = _load_student(settings)
+    check_sides(settings, student.stride, f"start {settings.start}")
+    return student
+
+
+def _load_student(settings: TrainingSettings) -> Student:
     path = list_models().get(settings.start, Path(settings.start))
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
@@ -138,7 +147,6 @@ def start_student(settings: TrainingSettings) -> Student:
         raise InputError(
             f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}; leave sizes out"
         )
-    check_sides(settings, header.sizes.stride)
     return OpenStudent(network)
 
 
