@@ -17,13 +17,14 @@ import itertools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from benchmarks.model_quality import DSB_MPP, GLAS_MPP, MONUSEG_MPP, ROOT, find_rescaled
@@ -51,6 +52,7 @@ GAP_PIXELS = 2.0
 BEYOND, BETWEEN = -1, -2
 """Of no disc: too far from every point, or where two discs would touch."""
 Mask = NDArray[np.bool_]
+Numbers = NDArray[np.uint16]
 Row = dict[str, str]
 
 
@@ -60,8 +62,8 @@ class Packed:
 
     name: str
     image: Image.Image
-    masks: dict[str, Mask]
-    """By the targets that a mask outlines, parted by `;`."""
+    masks: Mapping[str, Mask | Numbers]
+    """By the targets that a mask outlines, parted by `;`; 0 is none of them, objects may be numbered."""
     part: str
     case: str
 
@@ -85,14 +87,20 @@ class Packed:
             yield Packed(f"{self.name}_{n}", image, shown, self.part, self.case)
 
 
-def pack_example(example: Example, name: str, scale: float, threshold: float = 0.5) -> Packed:
-    """One image and its mask, `scale` times as large; a mask's pixel counts from a covered share of `threshold`."""
+def pack_example(example: Example, name: str, scale: float, numbered: Path | None = None) -> Packed:
+    """One image and its mask, `scale` times as large; the mask's objects are told apart by a file that numbers them.
+
+    A mask's pixel counts where half of it is covered, and takes the number of the nearest object.
+    """
     picture = load_picture(example)
     image = Image.fromarray(picture.pixels)
     size = (round(image.width * scale), round(image.height * scale))
     covered = Image.fromarray(picture.mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
-    masks = {";".join(example.present): np.asarray(covered) >= threshold}
-    return Packed(name, image.resize(size, Image.Resampling.LANCZOS), masks, example.part, example.case)
+    numbers = np.asarray(Image.open(numbered or example.mask).resize(size, Image.Resampling.NEAREST))
+    _, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
+    mask = np.where(np.asarray(covered) >= 0.5, numbers[tuple(nearest)], 0).astype(np.uint16)
+    resized = image.resize(size, Image.Resampling.LANCZOS)
+    return Packed(name, resized, {";".join(example.present): mask}, example.part, example.case)
 
 
 def pack_tables(data: Path) -> Iterator[Packed]:
@@ -107,10 +115,12 @@ def pack_tables(data: Path) -> Iterator[Packed]:
 
 
 def pack_monuseg(data: Path) -> Iterator[Packed]:
-    """Quarters of the part `train`; its masks lack half of each nucleus's outermost pixels, as a third restores."""
+    """Quarters of the part `train`, the nuclei numbered where there is a file that does."""
     for path in sorted((data / "monuseg/train").glob("*.webp")):
         example = Example(path, path.with_suffix(".png"), ("nuclei",), path.stem, "train")
-        yield from pack_example(example, f"monuseg/{path.stem}", MONUSEG_MPP / CELL_MPP, 1 / 3).quarter()
+        numbered = path.with_name(f"{path.stem}_instances.png")
+        given = numbered if numbered.exists() else None
+        yield from pack_example(example, f"monuseg/{path.stem}", MONUSEG_MPP / CELL_MPP, given).quarter()
 
 
 def pack_crchisto(data: Path) -> Iterator[Packed]:

@@ -25,6 +25,7 @@ from wsiparse.models.open_network import (
     fold_normalization,
     fold_prompts,
     match_prompts,
+    mirror_edges,
 )
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, load_ontology
@@ -149,6 +150,23 @@ def test_folding_the_normalisation_changes_nothing() -> None:
         before = network.eval()(images, tokens)
         after = fold_normalization(network)(images, tokens)
     assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_with_mirrored_edges_one_colour_is_answered_alike_everywhere() -> None:
+    torch.manual_seed(0)
+    network, tokens = OpenNetwork(SMALL).eval(), torch.from_numpy(tokenize_prompt("gland", SMALL.buckets))[None]
+    image = torch.full((1, 3, 32, 32), 0.4)
+    with torch.inference_mode():
+        glass = network(image, tokens)
+        mirror_edges(network, True)
+        mirrored = network(image, tokens)
+        mirror_edges(network, False)
+        again = network(image, tokens)
+    assert torch.equal(glass, again)
+    spreads = [
+        float(found[0, 0, ::2, ::2].std()) for found in (mirrored, glass)
+    ]  # each of 2×2 pixels has its own value
+    assert spreads[0] < 1e-3 * spreads[1]
 
 
 def test_multiply_accumulates_follow_from_the_sizes() -> None:

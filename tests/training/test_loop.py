@@ -19,7 +19,7 @@ from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
 from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import BatchSource, invent_word, word_prompt
-from wsiparse.training.loop import schedule_rate, start_session, take_step, teach, train, update_average
+from wsiparse.training.loop import advance, schedule_rate, start_session, take_step, teach, train, update_average
 from wsiparse.training.progress import Log
 from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import choose_targets, load_lesson
@@ -228,6 +228,20 @@ def keep_colors(image: torch.Tensor, shown: torch.Tensor) -> bool:
     """Whether an image [3, H, W] has no darker and no lighter pixels in any channel than those shown [N, 3]."""
     pixels, least, most = image.flatten(1).T, shown.amin(0) - 1e-4, shown.amax(0) + 1e-4
     return bool(((pixels >= least) & (pixels <= most)).all())
+
+
+def test_in_a_share_of_the_steps_crops_go_on_as_mirror_images(tmp_path: Path) -> None:
+    settings = dataclasses.replace(read_settings(write_config(tmp_path)), mirror_share=0.5)
+    student, lesson = start_student(settings), load_lesson(settings, TILES)
+    session = start_session(student, lesson.ontology, settings)
+    source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
+    batches = [source.draw(step) for step in range(12)]
+    assert {batch.mirrored for batch in batches} == {True, False}
+    for step, batch in enumerate(batches[:4]):
+        advance(session, step, batch)
+        modes = {m.padding_mode for m in session.network.modules() if isinstance(m, torch.nn.Conv2d) and any(m.padding)}
+        assert modes == {"reflect" if batch.mirrored else "zeros"}
+    assert {m.padding_mode for m in session.average.modules() if isinstance(m, torch.nn.Conv2d)} == {"zeros"}
 
 
 def test_prompts_vary_in_their_words(tmp_path: Path) -> None:

@@ -161,6 +161,16 @@ def place_network(network: OpenNetwork, device: torch.device) -> OpenNetwork:
     return network.to(device)
 
 
+def mirror_edges(network: nn.Module, mirrored: bool) -> None:
+    """Let convolutions find beyond an edge the mirror image of what lies inside it, or else zeros.
+
+    Zeros are empty glass, which a small crop sees on every side; the middle of a large tile sees none.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and any(module.padding):
+            module.padding_mode = "reflect" if mirrored else "zeros"
+
+
 def fold_normalization(network: OpenNetwork) -> OpenNetwork:
     """The same network with every batch normalisation folded into the convolution before it; for inference only."""
     for module in network.modules():

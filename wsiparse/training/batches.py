@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ class Batch:
     known: Tensor  # [N, K]
     hidden: Tensor  # [N, 1, H, W], pixels about which nothing is known
     tokens: Tensor  # [K, ...], as the network reads them
+    mirrored: bool = False
+    """Whether the crops go on beyond their edges as mirror images, not as empty glass."""
 
 
 class BatchSource:
@@ -60,7 +62,8 @@ class BatchSource:
         crops = torch.cat([images, crops[:, 3:]], 1)
         crops = blank_corners(crops, random, settings.glass_share, settings.strand_share)
         tokens = self._tokenize(self._word_prompts(random))
-        return _label_crops(crops, pictures, self._supervision, tokens)
+        batch = _label_crops(crops, pictures, self._supervision, tokens)
+        return replace(batch, mirrored=bool(random.random() < settings.mirror_share))
 
     def _choose_plain(self, random: np.random.Generator) -> NDArray[np.bool_]:
         share, count = self._settings.plain_share, self._settings.batch

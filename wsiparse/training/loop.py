@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from wsiparse.errors import ModelError
 from wsiparse.files import write_whole
 from wsiparse.models.load import choose_device
+from wsiparse.models.open_network import mirror_edges
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
 from wsiparse.runs.lock import hold_lock
@@ -103,6 +104,7 @@ def advance(session: Session, step: int, batch: Batch) -> float:
     settings = session.settings
     for group in session.optimizer.param_groups:
         group["lr"] = schedule_rate(step, settings)
+    mirror_edges(session.network, batch.mirrored)
     loss = take_step(session.network, session.optimizer, batch, session.columns)
     update_average(session.average, session.network, min(settings.average_decay, (1 + step) / (10 + step)))
     return loss

@@ -70,6 +70,8 @@ class TrainingSettings:
     """Share of crops whose nuclei are clear inside but for rim and grains, as vesicular ones; of the same targets."""
     apart: dict[str, str] = field(default_factory=dict)
     """Targets whose objects less where they touch are learned beside them, with the words that ask for these."""
+    mirror_share: float = 0.0
+    """Share of the steps in which crops go on beyond their edges as mirror images, not as empty glass."""
     glass_share: float = 0.1
     """Share of crops that show empty glass."""
     strand_share: float = 0.0
