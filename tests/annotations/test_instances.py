@@ -17,8 +17,9 @@ from tests.annotations.discs import Mask, draw_discs, draw_noise
 from tests.annotations.masks import GLAND, NUCLEUS, TARGETS, as_bytes, cut_regions, make_slide
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
+from wsiparse.annotations.numbering import LabelMap
 from wsiparse.annotations.pieces import Pieces
-from wsiparse.annotations.polygons import LabelMap, join_blocks
+from wsiparse.annotations.polygons import join_blocks
 from wsiparse.annotations.splitting import Splitting, split_objects
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Region

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from wsiparse.annotations.flood import Objects
 from wsiparse.annotations.measures import sum_scores
+from wsiparse.annotations.numbering import LabelMap
 from wsiparse.annotations.pieces import NO_RUNS, Pieces, Tally, concatenate_pieces
-from wsiparse.annotations.polygons import LabelMap, trace_block
+from wsiparse.annotations.polygons import trace_block
 from wsiparse.annotations.splitting import Splitting, find_objects
 from wsiparse.annotations.tracing import trace_objects
 from wsiparse.compiled import compile_loop

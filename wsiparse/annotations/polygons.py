@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.batches import MEASURES, Batch, Column
 from wsiparse.annotations.measures import measure_shapes, sum_scores, weigh_scores
+from wsiparse.annotations.numbering import LabelMap, number_objects
 from wsiparse.annotations.pieces import Pieces, Tally
 from wsiparse.annotations.seams import find_runs, join_rows
 from wsiparse.annotations.simplify import simplify_outlines
@@ -21,8 +20,6 @@ from wsiparse.annotations.tracing import trace_objects
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Target
 
-LabelMap = NDArray[np.integer[Any]]
-"""Codes of a group's targets [height, width]: k is the k-th target, 0 none of them."""
 _BATCH, _THREADS = 4096, 2
 
 
@@ -32,26 +29,12 @@ def trace_block(labels: LabelMap, scores: NDArray[np.uint8] | None, region: Regi
     `scores` are the probabilities of the group's targets in 0..255 [targets, height, width]; without them the
     annotations carry none.
     """
-    objects, codes = _number_objects(labels)
+    objects, codes = number_objects(labels)
     outlines = trace_objects(objects)
     pixels = outlines.measure_areas()
     sums = None if scores is None else sum_scores(objects, scores, len(codes))
     runs = find_runs(objects, region)
     return Pieces(region, outlines.shift(region.x, region.y), codes, pixels, sums, runs)
-
-
-def _number_objects(labels: LabelMap) -> tuple[NDArray[np.int32], Tally]:
-    objects = np.zeros(labels.shape, np.int32)
-    codes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    total = 0
-    for code, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        ids, count = ndimage.label(labels[box] == code)
-        objects[box] += np.add(ids, total, out=ids, where=ids > 0)
-        codes.append(np.full(count, code, np.int64))
-        total += count
-    return objects, np.concatenate(codes)
 
 
 def join_blocks(
