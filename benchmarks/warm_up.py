@@ -1,0 +1,140 @@
+"""Does it help to fill in hidden parts of unlabelled pictures first? The open model from random weights, both ways.
+
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.warm_up [--minutes 4]
+
+One network is taught by masks for twice the minutes of processor. The other spends the first half on the same augmented
+crops without their masks: squares of them are whitened, and it learns to paint what was there (masked image modelling,
+after He et al. 2022); the second half goes as for a third network, which is taught by masks for that half alone. Data,
+loss and prompts are those of configs/train/open-1-start.toml. Dice is that of kept-apart pictures taken together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.architectures import time_step
+from benchmarks.model_quality import ROOT
+from benchmarks.report import Row, print_table, write_result
+from wsiparse.models.open_network import OpenNetwork, place_network
+from wsiparse.models.tile_sizes import TileSizes
+from wsiparse.training.batches import BatchSource
+from wsiparse.training.loop import schedule_rate, split_decay, teach
+from wsiparse.training.settings import TrainingSettings, read_settings
+from wsiparse.training.sources import load_lesson
+from wsiparse.training.students import OpenStudent, start_student
+
+HIDDEN_SHARE = 0.5
+SQUARE = 16
+"""Side of a hidden square in pixels: a nucleus at the scale of nuclei, a few at that of glands."""
+SMOOTHNESS = 0.1
+
+
+def main() -> None:
+    """Teach all three and write the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=4.0)
+    seconds = 60 * parser.parse_args().minutes
+    os.chdir(ROOT)
+    settings = read_settings(ROOT / "configs/train/open-1-start.toml")
+    settings = replace(settings, check_pictures=128, overlays=0)
+    step = time_step(start_student(settings), settings)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        warm = warm_up(replace(settings, out=folder / "warm", steps=round(seconds / step)), seconds)
+        ways = {"masks": ("", 1), "masks, twice as long": ("", 2), "hidden parts, then masks": (str(warm), 1)}
+        rows = [
+            {"taught by": way, **measure(replace(settings, start=start, out=folder / way), times * seconds, step)}
+            for way, (start, times) in ways.items()
+        ]
+    print_table("Dice on kept-apart pictures", rows)
+    print(write_result("warm_up", rows))
+
+
+def measure(settings: TrainingSettings, seconds: float, step: float) -> Row:
+    """Teach a network by masks for so many seconds of processor; its row."""
+    steps = round(seconds / step)
+    settings = replace(settings, steps=steps, check_every=steps, warmup_steps=min(100, steps // 4))
+    began = time.process_time()
+    teach(start_student(settings), settings)
+    taken = time.process_time() - began
+    last = json.loads((settings.out / "log.jsonl").read_text().splitlines()[-1])
+    return {"steps": steps, "seconds": taken, **{target: dice for target, dice in last.items() if target != "step"}}
+
+
+def warm_up(settings: TrainingSettings, seconds: float) -> Path:
+    """Teach an image encoder to paint what is hidden, for so many seconds of processor; the network's weight file."""
+    student = start_student(settings)
+    assert isinstance(student, OpenStudent)
+    lesson = load_lesson(settings, TileSizes(settings.tile, 0, student.stride))
+    painter = Painter(place_network(student.network, torch.device("cpu"))).train()
+    optimizer = torch.optim.AdamW(split_decay(painter, settings.weight_decay), settings.learning_rate, fused=True)
+    source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
+    losses = []
+    for step in count_seconds(seconds):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule_rate(min(step, settings.steps), settings)
+        images = source.draw(step).images
+        loss = painter.score(images, hide_squares(images, torch.Generator().manual_seed(step)))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    print(
+        f"{len(losses)} steps of painting: mean loss of the first and last 20 {mean(losses[:20])}, {mean(losses[-20:])}"
+    )
+    settings.out.mkdir(parents=True)
+    path = settings.out / "warm.safetensors"
+    student.write(path, student.network.state_dict(), lesson.ontology, settings)
+    return path
+
+
+def count_seconds(seconds: float) -> Iterator[int]:
+    """Steps, as long as the process has not yet taken so many seconds of processor."""
+    end, step = time.process_time() + seconds, 0
+    while time.process_time() < end:
+        yield step
+        step += 1
+
+
+def mean(values: list[float]) -> float:
+    """Rounded, to be read."""
+    return round(sum(values) / len(values), 4)
+
+
+def hide_squares(images: Tensor, random: torch.Generator) -> Tensor:
+    """Which pixels [N, 1, H, W] of images are hidden: squares that tile them, drawn by chance."""
+    count, _, height, width = images.shape
+    cells = torch.rand(count, 1, -(-height // SQUARE), -(-width // SQUARE), generator=random) < HIDDEN_SHARE
+    return cells.repeat_interleave(SQUARE, 2).repeat_interleave(SQUARE, 3)[..., :height, :width]
+
+
+class Painter(nn.Module):
+    """An image encoder with a layer that makes pixels of its features."""
+
+    def __init__(self, network: OpenNetwork) -> None:
+        super().__init__()
+        self.image = network.image
+        self.color = nn.Conv2d(network.sizes.channels[0], 12, 1)
+
+    def score(self, images: Tensor, hidden: Tensor) -> Tensor:
+        """Mean difference between what was hidden and what is painted there, a scalar."""
+        with torch.autocast("cpu", torch.bfloat16):
+            features = self.image(images.masked_fill(hidden, 1.0).contiguous(memory_format=torch.channels_last))
+            painted = functional.pixel_shuffle(self.color(features), 2).float()
+        differences = functional.smooth_l1_loss(painted, images, reduction="none", beta=SMOOTHNESS)
+        return (differences * hidden).sum() / (3 * hidden.sum())
+
+
+if __name__ == "__main__":
+    main()
