@@ -109,14 +109,14 @@ def test_a_run_of_passes_with_their_own_tiles_equals_itself_on_a_cluster(make_sl
 @pytest.mark.parametrize(
     ("size", "field", "expected"),
     [
-        ((200, 150), 0.0, (224, 0, 1)),
-        ((256, 90), 0.0, (256, 0, 1)),
-        ((257, 90), 0.0, (256, 64, 2)),
-        ((200, 150), 128.0, (256, 64, 2)),  # its field of view was asked for
+        ((200, 150), 0.0, ((160, 224), 0, 1)),
+        ((256, 90), 0.0, ((96, 256), 0, 1)),
+        ((257, 90), 0.0, ((160, 256), 64, 2)),
+        ((200, 150), 128.0, ((256, 256), 64, 2)),  # its field of view was asked for
     ],
 )
 def test_a_canvas_smaller_than_a_tile_is_one_tile_as_small_as_the_model_takes(
-    make_slide: MakeSlide, tmp_path: Path, size: tuple[int, int], field: float, expected: tuple[int, int, int]
+    make_slide: MakeSlide, tmp_path: Path, size: tuple[int, int], field: float, expected: tuple[object, int, int]
 ) -> None:
     config = RunConfig(model="wsiparse-open-1", tissue=False, cluster="serial", targets=("nuclei",))
     order, _ = take_order(SerialEngine(), config, tmp_path / "out")
@@ -124,4 +124,4 @@ def test_a_canvas_smaller_than_a_tile_is_one_tile_as_small_as_the_model_takes(
     order = dataclasses.replace(order, tiles=TILES, targets=(nuclei,))
     row = ManifestRow(id="drawn", slide=str(make_slide(*size)))
     ((_, plan),) = plan_slide(order, row).passes
-    assert (plan.tiling.tile, plan.tiling.overlap, plan.tiles) == expected
+    assert (plan.tiling.shape, plan.tiling.overlap, plan.tiles) == expected

@@ -16,12 +16,13 @@ from wsiparse.tiles.reading import read_block
 from wsiparse.tiles.stitch import cut_tiles, stitch_tiles
 
 tilings = st.builds(
-    lambda w, h, tile, half, side: Tiling(Grid(w, h, 0.5), tile, 2 * min(half, (tile - 1) // 2), side),
+    lambda w, h, tile, half, side, step: Tiling(Grid(w, h, 0.5), tile, 2 * min(half, (tile - 1) // 2), side, step),
     st.integers(1, 300),
     st.integers(1, 300),
     st.integers(8, 64),
     st.integers(0, 30),
     st.integers(1, 5),
+    st.sampled_from([0, 1, 8]),
 )
 
 
@@ -132,3 +133,19 @@ def test_noise_reads_the_same_in_blocks_of_any_size() -> None:
         maps.append(canvas)
     np.testing.assert_array_equal(maps[0], maps[1])
     np.testing.assert_array_equal(maps[0], maps[2])
+
+
+@given(tilings)
+@settings(deadline=None)
+def test_a_tile_shows_its_core_and_margins_and_little_beyond_the_canvas(tiling: Tiling) -> None:
+    whole = tiling.grid.region.grow(tiling.margin)
+    for block in plan_tiles(slide_of(tiling.grid), tiling).blocks:
+        for core in block.cores:
+            shown = tiling.show(core)
+            assert shown.intersect(whole) == core.grow(tiling.margin).intersect(whole)
+            assert max(tiling.shape) <= tiling.tile
+    if tiling.stride:
+        lengths = (tiling.grid.height, tiling.grid.width)
+        assert all(s < n + tiling.overlap + tiling.stride for s, n in zip(tiling.shape, lengths, strict=True))
+    else:
+        assert tiling.shape == (tiling.tile, tiling.tile)

@@ -36,7 +36,7 @@ class Evidence:
 
 
 def weigh_block(tiles: NDArray[np.uint8], channels: Sequence[int], batch: TileBatch, tiling: Tiling) -> Evidence:
-    """The evidence for some channels of a block's predicted tiles [N, K, tile, tile], from their pixels."""
+    """The evidence for some channels of a block's predicted tiles [N, K, height, width], from their pixels."""
     block = batch.block
     places = [core.intersect(block.region) for core in block.cores] if channels else []
     sums = np.zeros((len(places), len(channels), 1 + len(FEATURES)))

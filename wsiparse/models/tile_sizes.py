@@ -17,7 +17,7 @@ class ElasticModel(Protocol):
 
     @property
     def stride(self) -> int:
-        """Sides are multiples of it."""
+        """Heights and widths are multiples of it."""
 
     @property
     def pixel_bytes(self) -> int:

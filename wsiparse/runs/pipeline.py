@@ -52,7 +52,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Predicted:
-    """A block's probabilities uint8 [N, K, tile, tile], and what they took so far."""
+    """A block's probabilities uint8 [N, K, height, width], and what they took so far."""
 
     tiles: NDArray[np.uint8]
     batch: TileBatch

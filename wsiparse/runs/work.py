@@ -146,7 +146,8 @@ def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
     grid = choose_grid(slide, part.mpp)
     tile, overlap = choose_tile(part, grid, order.tiles, order.config.overlap)
-    return plan_tiles(slide, Tiling(grid, tile, overlap, order.config.block_tiles), tissue)
+    stride = 0 if part.has_field else order.tiles.stride
+    return plan_tiles(slide, Tiling(grid, tile, overlap, order.config.block_tiles, stride), tissue)
 
 
 def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:

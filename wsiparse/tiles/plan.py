@@ -31,6 +31,8 @@ class Tiling:
     """Shared width of neighbouring tiles; even."""
     block_tiles: int
     """Cores on each side of a block."""
+    stride: int = 0
+    """Where a canvas and its margins are lower or narrower than a tile, so are tiles, in steps of this; 0: never."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.tile or self.overlap % 2:
@@ -50,6 +52,19 @@ class Tiling:
     def core(self) -> int:
         """Side of the kept part of a tile."""
         return self.tile - self.overlap
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what the model sees: of a tile, less what lies beyond a canvas and its margins."""
+        return self._clip(self.grid.height), self._clip(self.grid.width)
+
+    def _clip(self, length: int) -> int:
+        return min(self.tile, -(-(length + self.overlap) // self.stride) * self.stride) if self.stride else self.tile
+
+    def show(self, core: Region) -> Region:
+        """What the model sees around a core."""
+        height, width = self.shape
+        return Region(core.x - self.margin, core.y - self.margin, width, height)
 
     @property
     def block(self) -> int:

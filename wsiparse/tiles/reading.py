@@ -22,7 +22,7 @@ class TileBatch:
 
     block: Block
     pixels: Pixels
-    """uint8 [N, tile, tile, 3], in the order of `block.cores`."""
+    """uint8 [N, height, width, 3] of `Tiling.shape`, in the order of `block.cores`."""
     unreadable_pixels: int = 0
     """Source pixels given as nodata because they could not be decoded."""
 
@@ -37,8 +37,8 @@ def read_block(reader: Reader, tiling: Tiling, block: Block) -> TileBatch:
     What a tile shows beyond the edge of the slide is its own inner part, mirrored.
     """
     before = reader.unreadable_pixels
-    places = [core.grow(tiling.margin) for core in block.cores]
-    tiles = np.empty((len(places), tiling.tile, tiling.tile, 3), np.uint8)
+    places = [tiling.show(core) for core in block.cores]
+    tiles = np.empty((len(places), *tiling.shape, 3), np.uint8)
     for band in _cut_bands(tiling.grid, places):
         pixels = read_grid(reader, tiling.grid, band)
         for tile, place in zip(tiles, places, strict=True):
@@ -65,6 +65,6 @@ def _cut_bands(grid: Grid, places: Sequence[Region]) -> Iterator[Region]:
 def _mirror_edges(tile: Pixels, inside: Region) -> None:
     # White there looks like the end of the tissue, and a model draws a frame of objects along it. A mirrored tile
     # depends on nothing but itself, so that the size of blocks still changes no byte.
-    side = len(tile)
-    down, across = (inside.y, side - inside.bottom), (inside.x, side - inside.right)
+    height, width = tile.shape[:2]
+    down, across = (inside.y, height - inside.bottom), (inside.x, width - inside.right)
     tile[:] = np.pad(tile[inside.slices], (down, across, (0, 0)), mode="symmetric")

@@ -14,7 +14,7 @@ Slices = tuple[slice, slice]
 
 
 def stitch_tiles(tiles: NDArray[np.uint8], tiling: Tiling, block: Block) -> Iterator[NDArray[np.uint8]]:
-    """A block's maps uint8 [h, w], one target after the other, from predicted tiles [N, K, tile, tile].
+    """A block's maps uint8 [h, w], one target after the other, from predicted tiles [N, K, height, width].
 
     One by one, for all of them together are as large as the tiles. Where no core is they are 0.
     """
@@ -27,8 +27,8 @@ def stitch_tiles(tiles: NDArray[np.uint8], tiling: Tiling, block: Block) -> Iter
 
 
 def cut_tiles(values: NDArray[np.uint8], tiling: Tiling, block: Block) -> NDArray[np.uint8]:
-    """Tiles [N, K, tile, tile] that `stitch_tiles` makes a block's values [K, h, w] of; 0 around their cores."""
-    tiles = np.zeros((len(block.cores), len(values), tiling.tile, tiling.tile), np.uint8)
+    """Tiles [N, K, height, width] that `stitch_tiles` makes a block's values [K, h, w] of; 0 around their cores."""
+    tiles = np.zeros((len(block.cores), len(values), *tiling.shape), np.uint8)
     for tile, (on_block, in_tile) in zip(tiles, match_cores(tiling, block), strict=True):
         tile[:, *in_tile] = values[:, *on_block]
     return tiles
