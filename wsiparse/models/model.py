@@ -42,7 +42,8 @@ class Model(Protocol):
     def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
         """Probabilities of tiles [N, tile, tile, 3] as uint8 [N, K, tile, tile], K in the order of `targets`.
 
-        A tile's result does not depend on the tiles it is batched with.
+        A tile's result does not depend on the tiles it is batched with. Who names a stride (`ElasticModel`) is given
+        tiles of any height and width that are multiples of it.
         """
 
 
