@@ -54,6 +54,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-skin.toml
 	$(BIN)/wsiparse train configs/train/open-1-apart.toml
 	$(BIN)/wsiparse train configs/train/open-1-grades.toml
+	$(BIN)/wsiparse train configs/train/open-1-mirror.toml
 
 clean:
 	rm -rf $(VENV) demo
