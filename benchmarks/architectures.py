@@ -53,9 +53,7 @@ TIMED_STEPS = 6
 
 def main() -> None:
     """Teach both and write the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=5.0)
-    seconds = 60 * parser.parse_args().minutes
+    seconds = read_seconds(5.0)
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         weights = write_random(Path(folder), SMALL)
@@ -69,21 +67,37 @@ def main() -> None:
     print(write_result("architectures", rows))
 
 
+def read_seconds(minutes: float) -> float:
+    """The seconds of processor that the command line gives, or else those of so many minutes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=minutes)
+    return float(60 * parser.parse_args().minutes)
+
+
 def measure(name: str, start: Callable[[TrainingSettings], Student], seconds: float, out: Path) -> Row:
     """Teach one network for so many seconds of processor; its row."""
-    settings = read_settings(ROOT / "configs/train/open-1-start.toml")
-    settings = replace(settings, out=out, crop=CROP, batch=6, learning_rate=RATES[name], check_pictures=128, overlays=0)
+    settings = replace(read_start(), out=out, crop=CROP, batch=6, learning_rate=RATES[name])
     steps = round(seconds / time_step(start(settings), settings))
-    settings = replace(settings, steps=steps, check_every=steps, warmup_steps=min(100, steps // 4))
     student = start(settings)
     cost = measure_cost(student.network.eval(), student.tokenize(["glandular structure in colon pathology"]))
+    million = sum(parameter.numel() for parameter in student.network.parameters()) / 1e6
+    return {"network": name, "parameters (million)": million, **cost, **teach_steps(student, settings, steps)}
+
+
+def read_start() -> TrainingSettings:
+    """The settings of the first sitting of the open model, checked once at its end on more pictures."""
+    settings = read_settings(ROOT / "configs/train/open-1-start.toml")
+    return replace(settings, check_pictures=128, overlays=0)
+
+
+def teach_steps(student: Student, settings: TrainingSettings, steps: int) -> Row:
+    """Teach a network for so many steps; these, the seconds of processor, and Dice of each target at the end."""
+    settings = replace(settings, steps=steps, check_every=steps, warmup_steps=min(100, steps // 4))
     began = time.process_time()
     teach(student, settings)
     taken = time.process_time() - began
-    last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
-    dice = {target: value for target, value in last.items() if target != "step"}
-    million = sum(parameter.numel() for parameter in student.network.parameters()) / 1e6
-    return {"network": name, "parameters (million)": million, **cost, "steps": steps, "seconds": taken, **dice}
+    last = json.loads((settings.out / "log.jsonl").read_text().splitlines()[-1])
+    return {"steps": steps, "seconds": taken, **{target: dice for target, dice in last.items() if target != "step"}}
 
 
 def time_step(student: Student, settings: TrainingSettings) -> float:

@@ -10,27 +10,24 @@ loss and prompts are those of configs/train/open-1-start.toml. Dice is that of k
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.architectures import time_step
-from benchmarks.model_quality import ROOT
+from benchmarks.architectures import read_seconds, read_start, teach_steps, time_step
 from benchmarks.report import Row, print_table, write_result
 from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.training.batches import BatchSource
-from wsiparse.training.loop import schedule_rate, split_decay, teach
-from wsiparse.training.settings import TrainingSettings, read_settings
+from wsiparse.training.loop import schedule_rate, split_decay
+from wsiparse.training.settings import TrainingSettings
 from wsiparse.training.sources import load_lesson
 from wsiparse.training.students import OpenStudent, start_student
 
@@ -42,34 +39,18 @@ SMOOTHNESS = 0.1
 
 def main() -> None:
     """Teach all three and write the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=4.0)
-    seconds = 60 * parser.parse_args().minutes
-    os.chdir(ROOT)
-    settings = read_settings(ROOT / "configs/train/open-1-start.toml")
-    settings = replace(settings, check_pictures=128, overlays=0)
-    step = time_step(start_student(settings), settings)
+    seconds, settings = read_seconds(4.0), read_start()
+    steps = round(seconds / time_step(start_student(settings), settings))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        warm = warm_up(replace(settings, out=folder / "warm", steps=round(seconds / step)), seconds)
+        warm = warm_up(replace(settings, out=folder / "warm", steps=steps), seconds)
         ways = {"masks": ("", 1), "masks, twice as long": ("", 2), "hidden parts, then masks": (str(warm), 1)}
-        rows = [
-            {"taught by": way, **measure(replace(settings, start=start, out=folder / way), times * seconds, step)}
-            for way, (start, times) in ways.items()
-        ]
+        rows: list[Row] = []
+        for way, (start, times) in ways.items():
+            taught = replace(settings, start=start, out=folder / way)
+            rows.append({"taught by": way, **teach_steps(start_student(taught), taught, times * steps)})
     print_table("Dice on kept-apart pictures", rows)
     print(write_result("warm_up", rows))
-
-
-def measure(settings: TrainingSettings, seconds: float, step: float) -> Row:
-    """Teach a network by masks for so many seconds of processor; its row."""
-    steps = round(seconds / step)
-    settings = replace(settings, steps=steps, check_every=steps, warmup_steps=min(100, steps // 4))
-    began = time.process_time()
-    teach(start_student(settings), settings)
-    taken = time.process_time() - began
-    last = json.loads((settings.out / "log.jsonl").read_text().splitlines()[-1])
-    return {"steps": steps, "seconds": taken, **{target: dice for target, dice in last.items() if target != "step"}}
 
 
 def warm_up(settings: TrainingSettings, seconds: float) -> Path:
@@ -90,9 +71,8 @@ def warm_up(settings: TrainingSettings, seconds: float) -> Path:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
-    print(
-        f"{len(losses)} steps of painting: mean loss of the first and last 20 {mean(losses[:20])}, {mean(losses[-20:])}"
-    )
+    first, last = fmean(losses[:20]), fmean(losses[-20:])
+    print(f"{len(losses)} steps of painting: mean loss of the first 20 {first:.4f}, of the last {last:.4f}")
     settings.out.mkdir(parents=True)
     path = settings.out / "warm.safetensors"
     student.write(path, student.network.state_dict(), lesson.ontology, settings)
@@ -105,11 +85,6 @@ def count_seconds(seconds: float) -> Iterator[int]:
     while time.process_time() < end:
         yield step
         step += 1
-
-
-def mean(values: list[float]) -> float:
-    """Rounded, to be read."""
-    return round(sum(values) / len(values), 4)
 
 
 def hide_squares(images: Tensor, random: torch.Generator) -> Tensor:

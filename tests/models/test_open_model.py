@@ -163,9 +163,8 @@ def test_with_mirrored_edges_one_colour_is_answered_alike_everywhere() -> None:
         mirror_edges(network, False)
         again = network(image, tokens)
     assert torch.equal(glass, again)
-    spreads = [
-        float(found[0, 0, ::2, ::2].std()) for found in (mirrored, glass)
-    ]  # each of 2×2 pixels has its own value
+    # Each pixel of 2×2 has a value of its own.
+    spreads = [float(found[0, 0, ::2, ::2].std()) for found in (mirrored, glass)]
     assert spreads[0] < 1e-3 * spreads[1]
 
 

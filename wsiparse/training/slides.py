@@ -74,7 +74,7 @@ class SlideTile:
 
     @property
     def _place(self) -> Region:
-        return self.core.grow(self.tiling.margin)
+        return self.tiling.show(self.core)
 
     @property
     def inside(self) -> Region:
@@ -83,7 +83,7 @@ class SlideTile:
 
     def _frame(self, inner: NDArray[np.bool_], *, outside: bool) -> NDArray[np.bool_]:
         """What is drawn of the slide's part of the tile, within the whole tile."""
-        whole = np.full((self.tiling.tile, self.tiling.tile), outside)
+        whole = np.full(self.tiling.shape, outside)
         whole[self.inside.shift(-self._place.x, -self._place.y).slices] = inner
         return whole
 
