@@ -1,21 +1,23 @@
 """How well the shipped model does as a user meets it: `wsiparse run`, then `wsiparse evaluate`, set by set.
 
-    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.run_quality [MODEL or WEIGHTS.safetensors]
+    WSIPARSE_SHARED_DATA=/path/to/data python -m benchmarks.run_quality [MODEL or WEIGHTS.safetensors] [--views 8]
 
-Prints a table and writes benchmarks/results/run_quality.json, or run_quality_NAME.json of another model that ships.
+Prints a table and writes benchmarks/results/run_quality.json, or run_quality_NAME.json of another model that ships;
+those of eight views end in _views_8.
 The sets are those of benchmarks/model_quality.py, of which only the images kept apart are asked for; those whose scale
 nobody states are given the mpp at which wsiparse-open-1 learned from them.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +27,7 @@ import wsiparse
 from benchmarks.model_quality import DSB_MPP, EBHI_MPP, GLAS_MPP, MONUSEG_MPP, ROOT, Table, print_tables, summarize
 from wsiparse.evaluation.measures import Evaluation
 from wsiparse.evaluation.table import name_objects
+from wsiparse.models.execution import ModelOptions
 from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, list_models, load_model
 from wsiparse.runs.evaluate import evaluate_run
 from wsiparse.training.examples import read_examples
@@ -86,14 +89,15 @@ def write_rows(pairs: Sequence[tuple[Path, Path]], mpp: float, target: str, inst
     ]
 
 
-def run_set(rows: Rows, target: str, weights: str, folder: Path) -> Evaluation:
+def run_set(rows: Rows, target: str, model: ModelSpec, folder: Path) -> Evaluation:
     """Parse and score the slides of a manifest."""
     manifest = folder / "manifest.csv"
     with open(manifest, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    results = wsiparse.run(manifest, folder / "run", model=weights, targets=[target], device="cpu")
+    chosen: dict[str, Any] = {"model": model.name_or_path, "device": model.device, "views": model.options.views}
+    results = wsiparse.run(manifest, folder / "run", targets=[target], **chosen)
     return evaluate_run(results.run, hd95=True)
 
 
@@ -121,15 +125,15 @@ def describe_set(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def measure_sets(weights: str, data: Path) -> Table:
+def measure_sets(model: ModelSpec, data: Path) -> Table:
     """A row for every set whose target the model knows."""
-    known = {target.name for target in load_model(ModelSpec(weights, device="cpu")).targets}
+    known = {target.name for target in load_model(model).targets}
     table: Table = {}
     with tempfile.TemporaryDirectory() as masks:
         for target, list_sets in ((GLAND, list_glands), (NUCLEI, list_nuclei)):
             for name, rows in list_sets(data, Path(masks)).items() if target in known else ():
                 with tempfile.TemporaryDirectory() as folder:
-                    table[name] = describe_set(run_set(rows, target, weights, Path(folder)))
+                    table[name] = describe_set(run_set(rows, target, model, Path(folder)))
     return table
 
 
@@ -140,15 +144,25 @@ def choose_columns(table: Table, names: Sequence[str]) -> Table:
 
 def main() -> None:
     """Measure the default model, or the weights named on the command line."""
-    weights = sys.argv[1] if len(sys.argv) > 1 else ModelSpec().name_or_path
-    table = measure_sets(weights, Path(os.environ["WSIPARSE_SHARED_DATA"]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("weights", nargs="?", default=DEFAULT_MODEL)
+    parser.add_argument("--views", type=int, default=1)
+    options = parser.parse_args()
+    model = ModelSpec(options.weights, "cpu", options=ModelOptions(views=options.views))
+    table = measure_sets(model, Path(os.environ["WSIPARSE_SHARED_DATA"]))
     print_tables({title: choose_columns(table, names) for title, names in TABLES.items()})
-    if weights in list_models():
-        digest = load_model(ModelSpec(weights, device="cpu")).digest
-        of_model = "" if weights == DEFAULT_MODEL else f"_{weights.replace('-', '_')}"
-        path = ROOT / f"benchmarks/results/run_quality{of_model}.json"
-        rows = {name: {k: v for k, v in row.items() if np.isfinite(v)} for name, row in table.items()}
-        path.write_text(json.dumps({"model": weights, "digest": digest, "table": rows}, indent=1) + "\n")
+    if options.weights in list_models():
+        write_table(model, table)
+
+
+def write_table(model: ModelSpec, table: Table) -> None:
+    """Keep what was measured of a model that ships."""
+    name = model.name_or_path
+    of_model = "" if name == DEFAULT_MODEL else f"_{name.replace('-', '_')}"
+    of_views = "" if model.options.views == 1 else f"_views_{model.options.views}"
+    rows = {name: {k: v for k, v in row.items() if np.isfinite(v)} for name, row in table.items()}
+    path = ROOT / f"benchmarks/results/run_quality{of_model}{of_views}.json"
+    path.write_text(json.dumps({"model": name, "digest": load_model(model).digest, "table": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from benchmarks.architectures import read_seconds, read_start, teach_steps, time_step
 from benchmarks.report import Row, print_table, write_result
+from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.training.batches import BatchSource
@@ -104,7 +105,7 @@ class Painter(nn.Module):
 
     def score(self, images: Tensor, hidden: Tensor) -> Tensor:
         """Mean difference between what was hidden and what is painted there, a scalar."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(images.device)):
             features = self.image(images.masked_fill(hidden, 1.0).contiguous(memory_format=torch.channels_last))
             painted = functional.pixel_shuffle(self.color(features), 2).float()
         differences = functional.smooth_l1_loss(painted, images, reduction="none", beta=SMOOTHNESS)

@@ -17,6 +17,8 @@ from wsiparse.files import find_config
 
 OBJECT, SITE = "[object]", "[site]"
 """What stands in a prompt for the target's name and for the tissue."""
+MOST_HOLE_PIXELS = 250_000
+"""A block is read with as much around it as a hole that is to be filled may reach out of it."""
 LAYERS = ("organ", "abnormality", "histology")
 """First layer of the ontology."""
 QUPATH_COLORS = {
@@ -47,6 +49,8 @@ class Target:
     """Probability from which a pixel counts as the target."""
     min_area_um2: float = 0.0
     """Smaller outlines are dropped; 0 keeps all."""
+    min_hole_um2: float = 0.0
+    """Smaller holes are filled, in the label map as in the outlines; 0 keeps all."""
     instances: bool = False
     """True where each connected object is one thing (a nucleus), False where it is a region (a tumour)."""
     category: str = "histology"
@@ -97,6 +101,11 @@ def _check(target: Target) -> None:
         raise InputError(f"target {name!r}: threshold {target.threshold}, expected a probability between 0 and 1")
     if not 0 <= target.field_um < 100_000:
         raise InputError(f"target {name!r}: field_um {target.field_um}, expected µm below 100,000, or 0")
+    if not 0 <= (pixels := target.min_hole_um2 / target.mpp**2) <= MOST_HOLE_PIXELS:
+        raise InputError(
+            f"target {name!r}: min_hole_um2 {target.min_hole_um2} is {pixels:,.0f} pixels at {target.mpp} µm/px, "
+            f"expected 0 to {MOST_HOLE_PIXELS:,}"
+        )
     if target.category not in LAYERS:
         raise InputError(f"target {name!r}: category {target.category!r}, expected one of {', '.join(LAYERS)}")
 

@@ -6,10 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wsiparse.errors import ModelError
 from wsiparse.models.execution import ModelOptions
-from wsiparse.models.load import DEFAULT_MODEL, ModelSpec, choose_device, find_licence, list_models, load_model
+from wsiparse.models.load import (
+    DEFAULT_MODEL,
+    ModelSpec,
+    choose_device,
+    find_drawback,
+    find_licence,
+    list_models,
+    load_model,
+)
 from wsiparse.models.model import Model
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -85,6 +94,23 @@ def test_options_reach_the_model() -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     deviation = np.subtract(*(model.predict(tiles, model.targets).astype(int) for model in (exact, rounded)))
     assert 0 < np.abs(deviation).mean() < 255 * 0.02
+
+
+@pytest.mark.parametrize(
+    ("precision", "units", "words"),
+    [
+        ("bfloat16", {"avx2": True, "avx512_bf16": False}, "does not multiply in it"),
+        ("bfloat16", {"avx2": True, "avx512_bf16": True}, ""),
+        ("float32", {"avx2": True}, ""),
+    ],
+)
+def test_a_precision_that_the_processor_imitates_is_a_drawback(
+    monkeypatch: pytest.MonkeyPatch, precision: str, units: dict[str, bool], words: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    drawback = find_drawback(ModelSpec(device="cpu", options=ModelOptions(precision=precision)))
+    assert words in drawback
+    assert bool(drawback) == bool(words)
 
 
 @pytest.mark.parametrize("text", ["warp", "cuda:77", ""])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import wsiparse
 from tests.conftest import MakeSlide
@@ -14,6 +16,7 @@ from tests.outputs import hash_results
 from tests.tiny import build_tone
 from wsiparse.annotations.batches import Batch
 from wsiparse.maps.canvas import list_canvases
+from wsiparse.maps.holes import HoleFilling, fill_holes
 from wsiparse.maps.labels import list_labels, read_labels
 from wsiparse.maps.shards import find_shards, remove_partials
 from wsiparse.models.load import ModelSpec
@@ -26,6 +29,16 @@ from wsiparse.slides.slide import Pixels
 
 SETTINGS: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial", "block_tiles": 3}
 SIZE = 900
+ONE_TARGET = """
+[[target]]
+name = "dark"
+prompt = "dark things"
+group = "tone"
+color = [200, 0, 0]
+mpp = 0.5
+threshold = 0.6
+min_hole_um2 = 60.0
+"""
 
 
 def draw_one_corner() -> Pixels:
@@ -68,6 +81,30 @@ def test_a_slide_is_the_same_whoever_derived_its_squares(
     wsiparse.run(slide, tmp_path / "helped", **SETTINGS)
     assert derived[0] > 3
     assert hash_results(tmp_path / "helped") == hash_results(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("block_tiles", [1, 3])
+def test_small_holes_are_filled_across_the_borders_of_blocks(
+    make_slide: MakeSlide, tmp_path: Path, block_tiles: int
+) -> None:
+    pixels = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    pixels[10:-10, 10:-10] = 20
+    for row, column in product(range(40, SIZE - 60, 30), repeat=2):
+        pixels[row : row + 20, column : column + 4 + column % 17] = 120
+    (tmp_path / "targets.toml").write_text(ONE_TARGET)
+    settings = SETTINGS | {"block_tiles": block_tiles, "ontology": str(tmp_path / "targets.toml")}
+    slide = make_slide(SIZE, SIZE, pixels=pixels)
+    results = wsiparse.run(slide, tmp_path / "out", **settings)
+    [canvas] = list_canvases(tmp_path / "out/drawn/parse.zarr")
+    [image] = list_labels(canvas)
+    found = np.asarray(results.probability("dark")) >= 153
+    expected = found.astype(np.uint8)
+    fill_holes(expected, HoleFilling.of_targets(image.targets, canvas.grid.mpp))
+    labels = read_labels(image, canvas.grid.region)
+    assert np.array_equal(labels, expected)
+    assert 100 < labels.sum() - found.sum() < (~found).sum() / 3
+    [area] = results.annotations()["area_um2"]
+    assert area == pytest.approx(labels.sum() * canvas.grid.pixel_area_um2)
 
 
 def test_pieces_that_another_process_takes_away_are_made_again(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import wsiparse
 from tests.conftest import MakeSlide
@@ -193,3 +194,15 @@ def test_the_command_line_shows_what_free_text_was_taken_for(
     assert (events[0]["event"], events[0]["slide"]) == ("matched", "'lights' → light (0.91)")
     assert main(["plan", slide, *arguments, "--least-similarity", "0.95"]) == 2
     assert "nearest: light (0.91)" in capfd.readouterr().err
+
+
+def test_the_command_line_says_what_is_unwise_before_the_slides(
+    make_slide: MakeSlide, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    arguments = ["--model", WORDY["model"], "--no-tissue", "--cluster", "serial", "--device", "cpu"]
+    command = ["run", str(make_slide(200, 160)), *arguments, "--precision", "bfloat16"]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert events[0]["event"] == "warned"
+    assert "this processor does not multiply in it" in events[0]["slide"]

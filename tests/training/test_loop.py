@@ -19,7 +19,17 @@ from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
 from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import BatchSource, invent_word, word_prompt
-from wsiparse.training.loop import advance, schedule_rate, start_session, take_step, teach, train, update_average
+from wsiparse.training.loop import (
+    UNASKED,
+    advance,
+    predict_logits,
+    schedule_rate,
+    start_session,
+    take_step,
+    teach,
+    train,
+    update_average,
+)
 from wsiparse.training.progress import Log
 from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import choose_targets, load_lesson
@@ -192,6 +202,23 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     session = start_session(student, ontology, settings)
     with pytest.raises(ModelError, match="training loss is nan"):
         take_step(session.network, session.optimizer, batch, session.columns)
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_convolutions_are_in_bfloat16_where_the_processor_multiplies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": unit})
+    settings = read_settings(write_config(tmp_path))
+    student, ontology = start_student(settings), choose_targets(settings)
+    batch = BatchSource(load_lesson(settings, TILES).train, ontology, settings, student.tokenize).draw(0)
+    with torch.no_grad():
+        network = student.network.eval()
+        exact = network(batch.images, batch.tokens).masked_fill(batch.hidden, UNASKED)
+        found = predict_logits(network, batch)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, atol=0.2, rtol=0.1)
+    assert torch.allclose(found, exact, atol=1e-5) is not unit
 
 
 def test_a_batch_follows_from_its_step(tmp_path: Path) -> None:

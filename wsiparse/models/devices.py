@@ -1,4 +1,4 @@
-"""The accelerators of this machine."""
+"""The accelerators of this machine, and what its processors are good at."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ def count_accelerators() -> int:
 def name_accelerators() -> list[str]:
     """Names of the CUDA devices, for the record of a run."""
     return [torch.cuda.get_device_name(n) for n in range(count_accelerators())]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 by itself; elsewhere torch imitates it, slower than float32 by far."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return any(has and name.endswith("bf16") for name, has in torch.cpu.get_capabilities().items())

@@ -13,6 +13,7 @@ import torch
 
 from wsiparse.errors import ModelError
 from wsiparse.models.biomedparse import open_biomedparse
+from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.execution import PLAIN, Execution, ModelOptions
 from wsiparse.models.model import Model
 from wsiparse.models.open_model import OpenModel, is_open_weights, open_weights
@@ -57,6 +58,13 @@ def load_model(spec: ModelSpec) -> Model:
     if spec.digest and model.digest != spec.digest:
         raise ModelError(f"model {spec.name_or_path}: digest {model.digest}, expected {spec.digest}; fetch it again")
     return model
+
+
+def find_drawback(spec: ModelSpec) -> str:
+    """What is unwise about running a model here as a spec asks, in one line; empty where nothing is."""
+    if spec.options.precision != "bfloat16" or multiplies_bfloat16(choose_device(spec.device)):
+        return ""
+    return "precision bfloat16: this processor does not multiply in it and takes longer than in float32; leave it out"
 
 
 def find_licence(model: Model) -> str:

@@ -62,6 +62,8 @@ def parse_run(
         rows = [_resolve_targets(row, order) for row in rows]
         for match in order.guesses:
             listen("matched", str(match), None)
+        if facts.drawback:
+            listen("warned", facts.drawback, None)
         with hold_lock(output, start.shard):
             run = start_run(output, record_run(order, facts, rows), rows, start)
             left = start.choose(run, rows)

@@ -24,7 +24,7 @@ from wsiparse.files import write_json
 from wsiparse.maps.canvas import require_canvas, write_block
 from wsiparse.maps.evidence import weigh_block
 from wsiparse.models.devices import name_accelerators
-from wsiparse.models.load import ModelSpec, find_licence, load_model
+from wsiparse.models.load import ModelSpec, find_drawback, find_licence, load_model
 from wsiparse.models.model import TextModel, TextVectors
 from wsiparse.models.tile_sizes import TileSizes, measure_tiles
 from wsiparse.ontology import Target
@@ -79,7 +79,7 @@ class Judged:
 Listener = Callable[[str, str, BlockRecord | None], None]
 """Told of events: name (`started`, `block`, `done`, `failed`), slide id, and a block's record.
 
-Before all slides, `matched` says what a free text was taken for, in the place of the id.
+Before all slides, in the place of the id, `matched` says what a free text was taken for, and `warned` what is unwise.
 """
 
 
@@ -97,6 +97,8 @@ class ModelFacts:
     """Cosine from which it takes a text for a target; None where it cannot tell wordings apart."""
     accelerators: tuple[str, ...]
     """Of the machine that described it."""
+    drawback: str
+    """What is unwise about running it there as asked; empty where nothing is."""
 
 
 def describe_model(spec: ModelSpec) -> ModelFacts:
@@ -104,7 +106,8 @@ def describe_model(spec: ModelSpec) -> ModelFacts:
     model = load_model(spec)
     tiles, least = measure_tiles(model), model.least_similarity if isinstance(model, TextModel) else None
     names = model.name, model.digest, find_licence(model)
-    return ModelFacts(*names, tuple(model.targets), tiles, least, tuple(name_accelerators()))
+    accelerators, drawback = tuple(name_accelerators()), find_drawback(spec)
+    return ModelFacts(*names, tuple(model.targets), tiles, least, accelerators, drawback)
 
 
 def embed_texts(spec: ModelSpec, texts: Sequence[str]) -> TextVectors:

@@ -39,7 +39,7 @@ class _Bars:
     def listen(self, event: str, slide: str, record: BlockRecord | None) -> None:
         self.tiles += record.tiles if record else 0
         rate = self.tiles / (time.perf_counter() - self.start)
-        if event == "matched":
+        if event in {"matched", "warned"}:
             self.progress.console.print(slide, highlight=False, markup=False)
             return
         finished = int(event in {"done", "failed"})

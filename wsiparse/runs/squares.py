@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,8 @@ from wsiparse.annotations.instances import InstanceTracing, trace_instance_block
 from wsiparse.annotations.piece_files import read_pieces, write_pieces
 from wsiparse.annotations.pieces import Pieces
 from wsiparse.files import remove_whole_folder, write_whole
-from wsiparse.geometry import Region
 from wsiparse.maps.canvas import Canvas, read_region
+from wsiparse.maps.holes import HoleFilling, fill_holes
 from wsiparse.maps.labels import LabelImage, create_labels, write_labels
 from wsiparse.maps.metadata import list_levels
 from wsiparse.maps.pyramid import Pool, build_shard, create_levels, pool_mean, pool_mode
@@ -49,6 +50,16 @@ class LabelWork:
     def tracing(self) -> InstanceTracing:
         """How its objects are told apart."""
         return InstanceTracing.of_targets(self.image.targets, self.image.canvas.grid.mpp)
+
+    @property
+    def filling(self) -> HoleFilling:
+        """Which holes in it are filled."""
+        return HoleFilling.of_targets(self.image.targets, self.image.canvas.grid.mpp)
+
+    @property
+    def halo(self) -> int:
+        """Canvas pixels around a block that have a say in its labels and outlines."""
+        return self.filling.reach + self.tracing.halo
 
     def name_pieces(self, block: Block) -> Path:
         """The file of a block's pieces; a block without any has none."""
@@ -139,14 +150,19 @@ def _coarsen(path: Path, work: SquareWork, pool: Pool) -> None:
 
 def _derive_block(canvas: Canvas, block: Block, wanted: Sequence[LabelWork], clock: StageClock) -> Iterator[LabelWork]:
     """Write a block's labels and pieces; yields the groups of which there are any."""
-    halo = max(labels.tracing.halo for labels in wanted)
+    halo = max(labels.halo for labels in wanted)
     with clock.measure("label"):
         values = read_region(canvas, block.region.grow(halo))  # [K, h + 2 halo, w + 2 halo]
     for labels in wanted:
-        rim = halo - labels.tracing.halo
-        scores = _choose_channels(values[:, rim : values.shape[1] - rim, rim : values.shape[2] - rim], labels.image)
+        scores = _choose_channels(_trim(values, halo - labels.halo), labels.image)
         if _derive_labels(labels, block, scores, clock):
             yield labels
+
+
+def _trim(pixels: NDArray[Any], rim: int) -> NDArray[Any]:
+    """Pixels [..., h, w] without the outermost `rim` rows and columns on each side."""
+    height, width = pixels.shape[-2:]
+    return pixels[..., rim : height - rim, rim : width - rim]
 
 
 def _choose_channels(values: NDArray[np.uint8], image: LabelImage) -> NDArray[np.uint8]:
@@ -157,15 +173,16 @@ def _choose_channels(values: NDArray[np.uint8], image: LabelImage) -> NDArray[np
 
 def _derive_labels(labels: LabelWork, block: Block, scores: NDArray[np.uint8], clock: StageClock) -> bool:
     """Write the labels and pieces of one group where a block has any, from its scores and those around it."""
-    halo = labels.tracing.halo
-    inside = Region(halo, halo, block.region.width, block.region.height).slices
+    filling, tracing = labels.filling, labels.tracing
     with clock.measure("label"):
-        if not _reach(scores[:, *inside], labels.cuts):
+        if not _reach(_trim(scores, labels.halo), labels.cuts):
             return False
         codes = recognize(scores, labels.cuts)
-        write_labels(labels.image, block, codes[inside])
+        fill_holes(codes, filling)
+        codes, scores = _trim(codes, filling.reach), _trim(scores, filling.reach)
+        write_labels(labels.image, block, _trim(codes, tracing.halo))
     with clock.measure("outline"):
-        pieces = trace_instance_block(codes, scores, block.region, labels.tracing)
+        pieces = trace_instance_block(codes, scores, block.region, tracing)
         write_pieces(labels.name_pieces(block), pieces, within=labels.image.canvas.slide_folder)
     return True
 

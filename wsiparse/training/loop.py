@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wsiparse.errors import ModelError
 from wsiparse.files import write_whole
+from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.load import choose_device
 from wsiparse.models.open_network import mirror_edges
 from wsiparse.models.tile_sizes import TileSizes
@@ -150,7 +151,7 @@ def take_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch
 
 
 def measure_loss(network: nn.Module, batch: Batch, columns: Columns) -> Tensor:
-    """Loss of one batch, the convolutions in bfloat16."""
+    """Loss of one batch, the convolutions in bfloat16 where the device multiplies in it."""
     device = next(network.parameters()).device
     logits = predict_logits(network, batch)
     columns = replace(columns, weights=columns.weights.to(device))
@@ -161,7 +162,7 @@ def predict_logits(network: nn.Module, batch: Batch) -> Tensor:
     """Logits [N, K, H, W] in float32, of which those of hidden pixels are fixed."""
     device = next(network.parameters()).device
     images = batch.images.to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
         logits: Tensor = network(images, batch.tokens.to(device))
     # Nothing is learned where nothing is known: there the answer is the right one, and flat.
     return logits.float().masked_fill(batch.hidden.to(device), UNASKED)
