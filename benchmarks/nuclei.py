@@ -44,9 +44,11 @@ def read_nuclei(path: Path, side: int, rows: range, columns: range) -> NDArray[n
     """A window of the map, 0 beyond its edges."""
     seen = range(max(rows.start, 0), min(rows.stop, side))
     packed = np.fromfile(path, np.uint8, len(seen) * side // 8, offset=seen.start * side // 8)
-    band = np.unpackbits(packed.reshape(len(seen), -1), axis=1)
     left, right = max(columns.start, 0), min(columns.stop, side)
+    first = left // 8  # of the bytes that show the columns: a whole row of them unpacked is larger than a block
+    band = np.unpackbits(packed.reshape(len(seen), -1)[:, first : -(-right // 8)], axis=1)
     window = np.zeros((len(rows), len(columns)), np.uint8)
     top = seen.start - rows.start
-    window[top : top + len(seen), left - columns.start : right - columns.start] = band[:, left:right]
+    inside = band[:, left - 8 * first : right - 8 * first]
+    window[top : top + len(seen), left - columns.start : right - columns.start] = inside
     return window

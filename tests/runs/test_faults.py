@@ -29,7 +29,7 @@ STEPS = {
     "runs.pipeline:write_block": 8,
     "pathlib:Path.replace": 20,  # every shard is renamed when it is whole
     "runs.judge:write_tiles": 2,
-    "runs.squares:create_labels": 3,
+    "runs.work:create_labels": 3,
     "runs.squares:write_labels": 8,
     "runs.squares:write_pieces": 8,
     "runs.finish:build_pyramid": 2,

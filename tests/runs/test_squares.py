@@ -13,17 +13,15 @@ import pytest
 import wsiparse
 from tests.conftest import MakeSlide
 from tests.outputs import hash_results
-from tests.tiny import build_tone
 from wsiparse.annotations.batches import Batch
 from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.holes import HoleFilling, fill_holes
 from wsiparse.maps.labels import list_labels, read_labels
 from wsiparse.maps.shards import find_shards, remove_partials
-from wsiparse.models.load import ModelSpec
 from wsiparse.runs import finish
-from wsiparse.runs.judge import Judgement, Verdict
+from wsiparse.runs.judge import Judgement, judge_work
 from wsiparse.runs.run import State
-from wsiparse.runs.squares import PIECES, create_maps, derive_square, list_squares, remove_pieces
+from wsiparse.runs.squares import PIECES, derive_square, list_squares, remove_pieces
 from wsiparse.runs.work import SlideWork
 from wsiparse.slides.slide import Pixels
 
@@ -69,15 +67,15 @@ def test_a_slide_is_the_same_whoever_derived_its_squares(
     wsiparse.run(slide, tmp_path / "alone", **SETTINGS)
     derived: list[int] = []
 
-    def create_and_derive(work: SlideWork) -> None:
-        create_maps(work)
-        judgement = judge(work)
+    def judge_and_derive(work: SlideWork) -> Judgement:
+        judgement = judge_work(work)
         squares = list(list_squares(work, judgement))
         for square in [*squares[::-2], squares[-1]]:
             derive_square(square)
         derived.append(len(squares) - len(list(list_squares(work, judgement))))
+        return judgement
 
-    monkeypatch.setattr("wsiparse.runs.pipeline.create_maps", create_and_derive)
+    monkeypatch.setattr("wsiparse.runs.pipeline.judge_work", judge_and_derive)
     wsiparse.run(slide, tmp_path / "helped", **SETTINGS)
     assert derived[0] > 3
     assert hash_results(tmp_path / "helped") == hash_results(tmp_path / "alone")
@@ -134,9 +132,3 @@ def test_pieces_that_a_killed_process_left_half_deleted_go(tmp_path: Path) -> No
     (left / ".0.1.partial").touch()
     remove_partials(tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def judge(work: SlideWork) -> Judgement:
-    """Every target by its own threshold."""
-    targets = build_tone(ModelSpec("tone")).targets
-    return Judgement({t.name: Verdict(cut, None) for t, cut in zip(targets, (153, 153, 128), strict=True)}, 0)

@@ -2,8 +2,8 @@
 
 Dask begins and ends at a block. Of each block three tasks are submitted (load needs READ, predict needs GPU, store
 needs neither); a bounded window of blocks is in flight, blocks of the next slide follow when those of the last run out,
-and only small records come back to the client. A slide whose blocks are stored is judged; then its squares of blocks
-are derived wherever a processor has no block to read, and it is finished.
+and only small records come back to the client. Squares of blocks are derived wherever a processor has no block to read:
+as soon as their blocks are stored, or else once the slide is judged, which follows its last block; then it is finished.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from wsiparse.runs.pipeline import (
     record_failure,
     store_block,
 )
-from wsiparse.runs.squares import SquareWork, derive_square, list_squares
+from wsiparse.runs.square_queue import SquareQueue
+from wsiparse.runs.squares import derive_square
 from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 
 LOST = "the scheduler was lost; the same command continues where this one ended"
@@ -73,13 +74,14 @@ class _Slide:
     row: ManifestRow
     work: SlideWork
     blocks: Iterator[BlockWork]
+    squares: SquareQueue
     waiting: set[Future[Any]] = field(default_factory=set)
+    storing: dict[Future[Any], BlockWork] = field(default_factory=dict)
     times: list[Times] = field(default_factory=list)
     exhausted: bool = False
+    judging: bool = False
+    """Whether the judgement was asked for."""
     judgement: Judgement | None = None
-    squares: Iterator[SquareWork] = field(default_factory=lambda: iter(()))
-    deriving: bool = False
-    """Whether squares may be left to submit."""
 
 
 @dataclass
@@ -186,7 +188,7 @@ class _Cohort:
         self._submit_blocks([*islice(_draw_blocks(drawn_from), max(self.limit - len(self.blocks), 0))])
         for source in drawn_from:
             self._judge_if_stored(source)
-        while len(self.squares) < self.limit and (slide := next((s for s in self.slides if s.deriving), None)):
+        while len(self.squares) < self.limit and (slide := next((s for s in self.slides if s.squares.open), None)):
             self._submit_square(slide)
 
     def _wants_slide(self) -> bool:
@@ -216,14 +218,14 @@ class _Cohort:
         predicted = self.client.map(predict_block, blocks, loaded, resources={"GPU": 1}, pure=False, priority=5)
         stored = self.client.map(store_block, blocks, predicted, pure=False, priority=10)
         self.completed.update(stored)
-        for slide, future in zip(slides, stored, strict=True):
+        for slide, block, future in zip(slides, blocks, stored, strict=True):
             self.blocks[future] = slide
             slide.waiting.add(future)
+            slide.storing[future] = block
 
     def _submit_square(self, slide: _Slide) -> None:
-        square = next(slide.squares, None)
+        square = slide.squares.take()
         if square is None:
-            slide.deriving = False
             self._finish_if_derived(slide)
             return
         future = self._submit(derive_square, square, resources={"READ": 1}, priority=-5)
@@ -248,50 +250,56 @@ class _Cohort:
         for tasks, take in kinds:
             if slide := tasks.pop(future, None):
                 slide.waiting.discard(future)
-                take(_fetch(future), slide)
+                take(future, slide)
 
     def _take_prepared(self, outcome: Any, row: ManifestRow) -> None:
         if isinstance(outcome, BaseException):
             self._fail(outcome, row)
             return
         work: SlideWork = outcome
-        self.slides.append(_Slide(row, work, work.blocks_left()))
+        self.slides.append(_Slide(row, work, work.blocks_left(), SquareQueue(work)))
 
-    def _take_block(self, outcome: Any, slide: _Slide) -> None:
+    def _take_block(self, future: Future[Any], slide: _Slide) -> None:
+        block, outcome = slide.storing.pop(future), _fetch(future)
         if self._gave_up(outcome, slide):
             return
         record: BlockRecord = outcome
         slide.times.append(record.times)
+        slide.squares.add(block)
         self.listen("block", slide.row.id, record)
         self._judge_if_stored(slide)
 
     def _judge_if_stored(self, slide: _Slide) -> None:
-        if slide.exhausted and not slide.waiting and slide in self.slides:
+        if slide.exhausted and not slide.storing and not slide.judging and slide in self.slides:
+            slide.judging = True
             future = self._submit(judge_slide, slide.work, resources={"READ": 1}, priority=15)
             self.judging[future] = slide
             slide.waiting.add(future)
 
-    def _take_judged(self, outcome: Any, slide: _Slide) -> None:
+    def _take_judged(self, future: Future[Any], slide: _Slide) -> None:
+        outcome = _fetch(future)
         if self._gave_up(outcome, slide):
             return
         judged: Judged = outcome
         slide.times.append(judged.times)
-        slide.judgement, slide.deriving = judged.judgement, True
-        slide.squares = list_squares(slide.work, judged.judgement)
+        slide.judgement = judged.judgement
+        slide.squares.judge(judged.judgement)
 
-    def _take_square(self, outcome: Any, slide: _Slide) -> None:
+    def _take_square(self, future: Future[Any], slide: _Slide) -> None:
+        outcome = _fetch(future)
         if self._gave_up(outcome, slide):
             return
         slide.times.append(outcome)
         self._finish_if_derived(slide)
 
     def _finish_if_derived(self, slide: _Slide) -> None:
-        if not slide.deriving and not slide.waiting and slide in self.slides:
+        if slide.judgement and not slide.squares.open and not slide.waiting and slide in self.slides:
             self.slides.remove(slide)
             arguments = slide.work, slide.judgement, slide.times
             self.finishing[self._submit(finish_slide, *arguments, resources={"READ": 1}, priority=15)] = slide
 
-    def _take_finished(self, outcome: Any, slide: _Slide) -> None:
+    def _take_finished(self, future: Future[Any], slide: _Slide) -> None:
+        outcome = _fetch(future)
         if isinstance(outcome, BaseException):
             self._fail(outcome, slide.row)
         else:
@@ -307,8 +315,8 @@ class _Cohort:
 
     def _give_up(self, slide: _Slide) -> None:
         for future in slide.waiting:
-            self.blocks.pop(future, None)
-            self.squares.pop(future, None)
+            for tasks in (self.blocks, self.judging, self.squares):
+                tasks.pop(future, None)
         self.client.cancel(list(slide.waiting))
         slide.waiting.clear()
         self.slides = [other for other in self.slides if other is not slide]

@@ -85,11 +85,22 @@ def judge_work(work: SlideWork) -> Judgement:
     """Judge a slide whose blocks are all done, and leave its tiles.parquet where there is anything to tell."""
     tiles, rules = _gather_tiles(work), work.rules
     findings = {name: judge_tiles(*tiles.select(name), rules.fits[name], rules.refuse_below) for name in rules.fits}
+    return Judgement(_judge_groups(work, findings), tiles.unreadable_pixels)
+
+
+def foresee_judgement(work: SlideWork) -> Judgement | None:
+    """What a slide's judgement will say of its labels, before anything is found; None where that is to be seen."""
+    if work.rules.selection or work.rules.drop_refused:
+        return None
+    return Judgement(_judge_groups(work, {}), 0)
+
+
+def _judge_groups(work: SlideWork, findings: Mapping[str, Finding]) -> dict[str, Verdict]:
     verdicts: dict[str, Verdict] = {}
     for part in work.passes:
         for group in list_groups(part.canvas.targets):
-            verdicts |= _judge_group(part, group, findings, rules)
-    return Judgement(verdicts, tiles.unreadable_pixels)
+            verdicts |= _judge_group(part, group, findings, work.rules)
+    return verdicts
 
 
 def _gather_tiles(work: SlideWork) -> TileTable:

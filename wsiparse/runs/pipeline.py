@@ -5,6 +5,8 @@ prepare_slide ─► load_block ─► predict_block ─► store_block    once 
                       judge_slide ◄──────────────────┘         once all of them are stored
                            └─► derive_square                   once a square of blocks: level 1, label maps, tracing
                                     └─► finish_slide           outlines joined and written, coarse levels, summary
+
+On a cluster squares are derived before, as soon as their blocks are stored, where labels do not hang on the judgement.
 """
 
 from __future__ import annotations
@@ -35,7 +37,6 @@ from wsiparse.runs.machine import return_freed_memory
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import refuse_lost
-from wsiparse.runs.squares import create_maps
 from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
 from wsiparse.slides.open import make_reader, reader_of
 from wsiparse.tiles.reading import TileBatch, read_block
@@ -165,11 +166,10 @@ def parse_block(work: BlockWork) -> BlockRecord:
 
 @retry_passing
 def judge_slide(work: SlideWork) -> Judged:
-    """Judge a slide whose blocks are all stored, and make the empty maps that follow."""
+    """Judge a slide whose blocks are all stored."""
     clock = StageClock()
     with clock.measure("judge"):
         judgement = judge_work(work)
-        create_maps(work)
     return Judged(judgement, clock.stop())
 
 

@@ -1,4 +1,4 @@
-"""Squares of 2 × 2 blocks: what is made of a slide's blocks once all of them are stored, anywhere and in any order.
+"""Squares of 2 × 2 blocks: what is made of a slide's stored blocks, anywhere and in any order.
 
 A square owns one shard of level 1 of the canvas and of each label map, the labels of its blocks, and the pieces of
 outlines in them. Pieces lie in files until the slide is finished; a mark that is written last says that a square is
@@ -23,9 +23,9 @@ from wsiparse.annotations.pieces import Pieces
 from wsiparse.files import remove_whole_folder, write_whole
 from wsiparse.maps.canvas import Canvas, read_region
 from wsiparse.maps.holes import HoleFilling, fill_holes
-from wsiparse.maps.labels import LabelImage, create_labels, write_labels
+from wsiparse.maps.labels import LabelImage, write_labels
 from wsiparse.maps.metadata import list_levels
-from wsiparse.maps.pyramid import Pool, build_shard, create_levels, pool_mean, pool_mode
+from wsiparse.maps.pyramid import Pool, build_shard, pool_mean, pool_mode
 from wsiparse.maps.recognition import recognize
 from wsiparse.ontology import list_groups
 from wsiparse.runs.clock import StageClock, Times
@@ -83,28 +83,23 @@ class SquareWork:
         return find_pieces(self.canvas) / f"{self.place[0]}.{self.place[1]}.done"
 
 
-def create_maps(work: SlideWork) -> None:
-    """Make the empty maps that follow from a slide's canvases; those that are there stay."""
-    for part in work.passes:
-        levels = list_levels(part.canvas.grid)
-        create_levels(Path(part.canvas.path), levels)
-        for group in list_groups(part.canvas.targets):
-            create_levels(create_labels(part.canvas, group).path, levels)
-
-
 def list_labels(canvas: Canvas, judgement: Judgement) -> tuple[LabelWork, ...]:
     """What is to be labelled on a canvas."""
     images = (LabelImage(canvas, group) for group in list_groups(canvas.targets))
     return tuple(LabelWork(image, judgement.cut_targets(image.targets)) for image in images)
 
 
-def list_squares(work: SlideWork, judgement: Judgement) -> Iterator[SquareWork]:
-    """The squares that are left to do of a slide whose blocks are stored and whose maps are made."""
+def cut_squares(work: SlideWork, judgement: Judgement) -> Iterator[SquareWork]:
+    """All squares of a slide."""
     for part in work.passes:
         labels = list_labels(part.canvas, judgement)
         blocks = sorted(part.plan.blocks, key=_find_square)
-        squares = (SquareWork(part.canvas, place, tuple(own), labels) for place, own in groupby(blocks, _find_square))
-        yield from (square for square in squares if not square.mark.exists())
+        yield from (SquareWork(part.canvas, at, tuple(own), labels) for at, own in groupby(blocks, _find_square))
+
+
+def list_squares(work: SlideWork, judgement: Judgement) -> Iterator[SquareWork]:
+    """The squares that are left to do of a slide whose blocks are stored."""
+    return (square for square in cut_squares(work, judgement) if not square.mark.exists())
 
 
 def _find_square(block: Block) -> tuple[int, int]:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
+from wsiparse.maps.labels import create_labels
+from wsiparse.maps.metadata import list_levels
+from wsiparse.maps.pyramid import create_levels
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.tile_sizes import TileSizes
-from wsiparse.ontology import Target, take_site
+from wsiparse.ontology import Target, list_groups, take_site
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
@@ -157,7 +160,7 @@ def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
 
 @retry_passing
 def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
-    """Plan a slide, refuse what cannot fit, and make its canvases or take up those that are there."""
+    """Plan a slide, refuse what cannot fit, and make its empty maps or take up those that are there."""
     planned, folder = plan_slide(order, row), order.folder(row)
     budgets = [project_pass(order, part, plan) for part, plan in planned.passes]
     memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
@@ -174,7 +177,16 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
 
 def _make_pass(folder: Path, part: Pass, plan: TilePlan) -> PassWork:
     canvas = create_canvas(folder / "parse.zarr" / part.name, plan.digest, plan.tiling, part.targets)
+    _create_maps(canvas)
     return PassWork(plan, canvas)
+
+
+def _create_maps(canvas: Canvas) -> None:
+    """Make the empty maps that follow from a canvas; those that are there stay."""
+    levels = list_levels(canvas.grid)
+    create_levels(Path(canvas.path), levels)
+    for group in list_groups(canvas.targets):
+        create_levels(create_labels(canvas, group).path, levels)
 
 
 def name_evidence(canvas: Canvas) -> Path:
