@@ -102,9 +102,11 @@ def test_labels_that_hang_on_the_judgement_wait_for_it(rules: Rules) -> None:
     assert queue.take() is None
 
 
-@pytest.mark.parametrize(("recognition", "early"), [("threshold", True), ("paper", False)])
+@pytest.mark.parametrize(
+    ("workers", "recognition", "early"), [(2, "threshold", True), (2, "paper", False), (1, "threshold", False)]
+)
 def test_squares_are_derived_while_blocks_are_to_come(
-    make_slide: MakeSlide, tmp_path: Path, recognition: str, early: bool
+    make_slide: MakeSlide, tmp_path: Path, workers: int, recognition: str, early: bool
 ) -> None:
     done: list[int] = []
 
@@ -112,8 +114,8 @@ def test_squares_are_derived_while_blocks_are_to_come(
         if event == "block":
             done.append(len([*(tmp_path / "out/drawn" / PIECES).rglob("*.done")]))
 
-    settings = {"model": "tests.tiny:build_slow", "tissue": False, "block_tiles": 1, "recognition": recognition}
-    config = RunConfig.model_validate(settings)
+    settings = {"model": "tests.tiny:build_slow", "tissue": False, "block_tiles": 1, "device": "cpu"}
+    config = RunConfig.model_validate(settings | {"workers": workers, "recognition": recognition})
     run = parse_run(list_slides([str(make_slide(600, 600))]), tmp_path / "out", config, listen)
     assert run.state("drawn") == "done"
     assert len(done) > 20

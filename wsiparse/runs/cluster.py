@@ -91,11 +91,14 @@ class ClusterEngine:
     client: Client
     window: int
     """Blocks in flight for each worker."""
+    accelerated: bool = False
+    """Whether the worker that described the model has an accelerator."""
 
     def describe(self, spec: ModelSpec) -> ModelFacts:
         """The model, as a worker that can hold it sees it."""
         with _notice_loss():
             facts: ModelFacts = self.client.submit(describe_model, spec, resources={"GPU": 1}, pure=False).result()
+        self.accelerated = bool(facts.accelerators)
         return facts
 
     def embed_texts(self, spec: ModelSpec, texts: Sequence[str]) -> TextVectors:
@@ -154,6 +157,7 @@ class _Cohort:
     def __init__(self, engine: ClusterEngine, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         self.client, self.order, self.listen = engine.client, order, listen
         self.window, self.limit, self.counted = engine.window, 0, -math.inf
+        self.accelerated = engine.accelerated
         self.rows = iter(rows)
         self.completed = as_completed()
         self.preparing: dict[Future[Any], ManifestRow] = {}
@@ -188,8 +192,18 @@ class _Cohort:
         self._submit_blocks([*islice(_draw_blocks(drawn_from), max(self.limit - len(self.blocks), 0))])
         for source in drawn_from:
             self._judge_if_stored(source)
-        while len(self.squares) < self.limit and (slide := next((s for s in self.slides if s.squares.open), None)):
+        while slide := next(filter(self._may_derive, self.slides), None):
             self._submit_square(slide)
+
+    def _may_derive(self, slide: _Slide) -> bool:
+        """Whether a square may be submitted.
+
+        While blocks are to come it is one a worker, for these take memory as well; none where a single process has
+        nothing but its processors, which blocks keep busy.
+        """
+        workers = self.limit // self.window
+        early = workers if workers > 1 or self.accelerated else 0
+        return slide.squares.open and len(self.squares) < (self.limit if slide.judgement else early)
 
     def _wants_slide(self) -> bool:
         """A few slides wait ready; more are taken up, one a worker at a time, where they are too small to fill it."""
