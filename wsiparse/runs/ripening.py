@@ -30,15 +30,15 @@ class Ripening:
             self._reaches[path] = math.ceil(max(labels.halo for labels in square.labels) / block)
         self._missing = Counter(key for part in work.passes for key in self._list_missing(part))
 
-    def start(self) -> Iterator[SquareWork]:
+    def start(self) -> list[SquareWork]:
         """The squares that wait for nothing, as where a run is continued."""
-        yield from self._release([key for key in self._squares if not self._missing[key]])
+        return self._release(list(self._squares))
 
-    def add(self, block: BlockWork) -> Iterator[SquareWork]:
+    def add(self, block: BlockWork) -> list[SquareWork]:
         """The squares that waited for this block alone, which is stored now."""
         keys = self._find_dependents(block.canvas.path, block.block.row, block.block.column)
         self._missing.subtract(keys)
-        yield from self._release([key for key in keys if not self._missing[key]])
+        return self._release(keys)
 
     def _list_missing(self, part: PassWork) -> Iterator[_Key]:
         """The squares that wait for each block of a canvas that is not stored."""
@@ -53,6 +53,7 @@ class Ripening:
         keys: list[_Key] = [(path, y, x) for y in rows for x in columns]
         return [key for key in keys if key in self._squares]
 
-    def _release(self, keys: list[_Key]) -> Iterator[SquareWork]:
-        squares = [self._squares.pop(key) for key in keys]
-        yield from (square for square in squares if not square.mark.exists())
+    def _release(self, keys: list[_Key]) -> list[SquareWork]:
+        """Of some squares those that miss nothing and are not done yet; they are not given again."""
+        squares = [self._squares.pop(key) for key in keys if not self._missing[key]]
+        return [square for square in squares if not square.mark.exists()]
