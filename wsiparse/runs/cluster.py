@@ -75,12 +75,12 @@ class _Slide:
     work: SlideWork
     blocks: Iterator[BlockWork]
     squares: SquareQueue
-    waiting: set[Future[Any]] = field(default_factory=set)
     storing: dict[Future[Any], BlockWork] = field(default_factory=dict)
+    """Blocks in flight."""
+    waiting: set[Future[Any]] = field(default_factory=set)
+    """Its judgement and squares in flight."""
     times: list[Times] = field(default_factory=list)
     exhausted: bool = False
-    judging: bool = False
-    """Whether the judgement was asked for."""
     judgement: Judgement | None = None
 
 
@@ -234,7 +234,6 @@ class _Cohort:
         self.completed.update(stored)
         for slide, block, future in zip(slides, blocks, stored, strict=True):
             self.blocks[future] = slide
-            slide.waiting.add(future)
             slide.storing[future] = block
 
     def _submit_square(self, slide: _Slide) -> None:
@@ -255,8 +254,10 @@ class _Cohort:
         if row := self.preparing.pop(future, None):
             self._take_prepared(_fetch(future), row)
             return
+        if slide := self.blocks.pop(future, None):
+            self._take_block(_fetch(future), slide, slide.storing.pop(future))
+            return
         kinds = (
-            (self.blocks, self._take_block),
             (self.judging, self._take_judged),
             (self.squares, self._take_square),
             (self.finishing, self._take_finished),
@@ -264,7 +265,7 @@ class _Cohort:
         for tasks, take in kinds:
             if slide := tasks.pop(future, None):
                 slide.waiting.discard(future)
-                take(future, slide)
+                take(_fetch(future), slide)
 
     def _take_prepared(self, outcome: Any, row: ManifestRow) -> None:
         if isinstance(outcome, BaseException):
@@ -273,8 +274,7 @@ class _Cohort:
         work: SlideWork = outcome
         self.slides.append(_Slide(row, work, work.blocks_left(), SquareQueue(work)))
 
-    def _take_block(self, future: Future[Any], slide: _Slide) -> None:
-        block, outcome = slide.storing.pop(future), _fetch(future)
+    def _take_block(self, outcome: Any, slide: _Slide, block: BlockWork) -> None:
         if self._gave_up(outcome, slide):
             return
         record: BlockRecord = outcome
@@ -284,14 +284,13 @@ class _Cohort:
         self._judge_if_stored(slide)
 
     def _judge_if_stored(self, slide: _Slide) -> None:
-        if slide.exhausted and not slide.storing and not slide.judging and slide in self.slides:
-            slide.judging = True
+        asked = slide.judgement or slide in self.judging.values()
+        if slide.exhausted and not slide.storing and not asked and slide in self.slides:
             future = self._submit(judge_slide, slide.work, resources={"READ": 1}, priority=15)
             self.judging[future] = slide
             slide.waiting.add(future)
 
-    def _take_judged(self, future: Future[Any], slide: _Slide) -> None:
-        outcome = _fetch(future)
+    def _take_judged(self, outcome: Any, slide: _Slide) -> None:
         if self._gave_up(outcome, slide):
             return
         judged: Judged = outcome
@@ -299,8 +298,7 @@ class _Cohort:
         slide.judgement = judged.judgement
         slide.squares.judge(judged.judgement)
 
-    def _take_square(self, future: Future[Any], slide: _Slide) -> None:
-        outcome = _fetch(future)
+    def _take_square(self, outcome: Any, slide: _Slide) -> None:
         if self._gave_up(outcome, slide):
             return
         slide.times.append(outcome)
@@ -312,8 +310,7 @@ class _Cohort:
             arguments = slide.work, slide.judgement, slide.times
             self.finishing[self._submit(finish_slide, *arguments, resources={"READ": 1}, priority=15)] = slide
 
-    def _take_finished(self, future: Future[Any], slide: _Slide) -> None:
-        outcome = _fetch(future)
+    def _take_finished(self, outcome: Any, slide: _Slide) -> None:
         if isinstance(outcome, BaseException):
             self._fail(outcome, slide.row)
         else:
@@ -328,11 +325,11 @@ class _Cohort:
         return True
 
     def _give_up(self, slide: _Slide) -> None:
-        for future in slide.waiting:
+        futures = [*slide.storing, *slide.waiting]
+        for future in futures:
             for tasks in (self.blocks, self.judging, self.squares):
                 tasks.pop(future, None)
-        self.client.cancel(list(slide.waiting))
-        slide.waiting.clear()
+        self.client.cancel(futures)
         self.slides = [other for other in self.slides if other is not slide]
 
     def _fail(self, error: BaseException, row: ManifestRow) -> None:

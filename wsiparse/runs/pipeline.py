@@ -6,7 +6,7 @@ prepare_slide ─► load_block ─► predict_block ─► store_block    once 
                            └─► derive_square                   once a square of blocks: level 1, label maps, tracing
                                     └─► finish_slide           outlines joined and written, coarse levels, summary
 
-On a cluster squares are derived before, as soon as their blocks are stored, where labels do not hang on the judgement.
+Several workers derive squares before, as soon as their blocks are stored, where labels do not hang on the judgement.
 """
 
 from __future__ import annotations

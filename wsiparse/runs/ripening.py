@@ -25,9 +25,11 @@ class Ripening:
         self._squares: dict[_Key, SquareWork] = {}
         self._reaches: dict[str, int] = {}
         for square in cut_squares(work, judgement):
-            path, block = square.canvas.path, square.canvas.tiling.block
+            path = square.canvas.path
             self._squares[path, *square.place] = square
-            self._reaches[path] = math.ceil(max(labels.halo for labels in square.labels) / block)
+            if path not in self._reaches:  # the same for all squares of a canvas, of which there are thousands
+                halo = max(labels.halo for labels in square.labels)
+                self._reaches[path] = math.ceil(halo / square.canvas.tiling.block)
         self._missing = Counter(key for part in work.passes for key in self._list_missing(part))
 
     def start(self) -> list[SquareWork]:
