@@ -19,7 +19,7 @@ import wsiparse
 from tests.conftest import MakeSlide
 from tests.models.official import REDUCED, write_official_weights
 from tests.outputs import hash_results
-from tests.waiting import wait_for
+from tests.waiting import find_blocks, wait_for
 from wsiparse.cli import main
 from wsiparse.models import load
 from wsiparse.models.biomedparse import open_biomedparse
@@ -100,7 +100,7 @@ def test_a_killed_run_goes_on_with_the_same_bytes(weights: Path, make_slide: Mak
     slide = str(make_slide(290, 96))
     command = [sys.executable, "-m", "wsiparse", "run", slide, *model, *PLAN, "--targets", "neoplastic cells", "-o"]
     process = subprocess.Popen([*command, str(tmp_path / "killed")], start_new_session=True)
-    wait_for(lambda: len([p for p in (tmp_path / "killed").rglob("0/c/0/*/*") if p.name.isdecimal()]) >= 1, 300)
+    wait_for(lambda: find_blocks(tmp_path / "killed"), 300)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert subprocess.run([*command, str(tmp_path / "killed")], check=False).returncode == 0

@@ -15,7 +15,7 @@ import pytest
 
 from tests.drawing import write_slides
 from tests.outputs import hash_results
-from tests.waiting import wait_for
+from tests.waiting import find_blocks, wait_for
 from wsiparse.cli import main
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -93,7 +93,7 @@ def test_a_host_that_is_cut_off_costs_its_blocks_alone(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "wsiparse", "run", str(slides), "-o", str(out), "--cluster", address, *SETTINGS]
     run = start(*command, "--model", "tests.tiny:build_slow")
-    wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 10, seconds=120)
+    wait_for(lambda: len(find_blocks(out)) > 10, seconds=120)
     ip("link", "set", hosts[1], "down")
     assert run.wait(timeout=300) == 0, (tmp_path / "log").read_text()[-4000:]
     expected = tmp_path / "expected"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.drawing import draw_array, draw_tissue, write_slide
 from tests.outputs import hash_results
-from tests.waiting import wait_for
+from tests.waiting import find_blocks, wait_for
 from wsiparse.cli import main
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def test_workers_are_jobs_and_one_that_ends_is_replaced(system: str, jobs: Path,
         process = subprocess.Popen([sys.executable, "-m", "wsiparse", *command, *cluster], env=variables)
         stack.enter_context(process)
         stack.callback(process.kill)
-        wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 10, seconds=120)
+        wait_for(lambda: len(find_blocks(out)) > 10, seconds=120)
         (first,) = jobs.glob("*.pid")
         end_job(first)
         assert process.wait(timeout=300) == 0

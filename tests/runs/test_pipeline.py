@@ -19,7 +19,7 @@ import pytest
 
 import wsiparse
 from tests.conftest import MakeSlide
-from tests.waiting import wait_for
+from tests.waiting import find_blocks, wait_for
 from wsiparse.maps.canvas import open_canvas, read_region
 from wsiparse.runs.results import Results
 from wsiparse.runs.run import State
@@ -125,8 +125,7 @@ def test_a_killed_run_goes_on_at_the_block_with_the_same_bytes(
     slide = make_slide(701, 503)
     command = [*COMMAND, "--cluster", cluster, str(slide), "-o"]
     kill_after_blocks(command, tmp_path / "killed", 5)
-    shards = (tmp_path / "killed/drawn/parse.zarr").rglob("0/c/0/*/*")
-    before = {path: path.stat().st_mtime_ns for path in shards if path.name.isdecimal()}
+    before = {path: path.stat().st_mtime_ns for path in find_blocks(tmp_path / "killed")}
     assert subprocess.run([*command, str(tmp_path / "killed")], check=False).returncode == 0
     assert subprocess.run([*command, str(tmp_path / "whole")], check=False).returncode == 0
     assert hash_files(tmp_path / "killed") == hash_files(tmp_path / "whole")
@@ -135,7 +134,7 @@ def test_a_killed_run_goes_on_at_the_block_with_the_same_bytes(
 
 def kill_after_blocks(command: list[str], output: Path, blocks: int) -> None:
     process = subprocess.Popen([*command, str(output)], start_new_session=True)
-    wait_for(lambda: len([p for p in output.rglob("c/0/*/*") if p.name.isdecimal()]) >= blocks)
+    wait_for(lambda: len(find_blocks(output)) >= blocks)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -152,7 +151,7 @@ def heeded_ctrl_c() -> Iterator[None]:
 def test_ctrl_c_leaves_a_run_that_goes_on(make_slide: MakeSlide, tmp_path: Path) -> None:
     command = [*COMMAND, "--cluster", "local", str(make_slide(901, 703)), "-o", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.rglob("c/0/*/*")))
+    wait_for(lambda: find_blocks(tmp_path))
     process.send_signal(signal.SIGINT)
     assert "the same command continues" in process.communicate(timeout=60)[1]
     assert process.returncode == 130

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import MakeSlide
 from tests.drawing import write_slides
 from tests.outputs import hash_results
-from tests.waiting import wait_for
+from tests.waiting import find_blocks, wait_for
 from wsiparse.cli import main
 from wsiparse.runs.run import State, open_run
 
@@ -95,7 +95,7 @@ def test_a_worker_that_hangs_is_given_up(slides: Path, tmp_path: Path, start: St
     out = tmp_path / "out"
     command = [slides, "-o", out, *TONE, "--model", "tests.tiny:build_slow", "--block-tiles", "1"]
     process = start(*command, "--workers", "2", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="12s")
-    wait_for(lambda: sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")) > 2, seconds=90)
+    wait_for(lambda: len(find_blocks(out)) > 2, seconds=90)
     workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
     workers[0].send_signal(signal.SIGSTOP)
     try:
@@ -159,7 +159,7 @@ def test_a_share_that_is_lost_and_comes_back(
     out, away = tmp_path / "out", tmp_path / "away"
     command = [slides, "-o", out, *TONE, "--cluster", "serial"]
     process = start(*command, "--model", "tests.tiny:build_slow")
-    wait_for(lambda: any(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")), seconds=90)
+    wait_for(lambda: find_blocks(out), seconds=90)
     out.rename(away)
     complaints = process.communicate(timeout=150)[1]
     assert process.returncode == 75
@@ -191,7 +191,7 @@ def test_a_share_that_is_unmounted_and_mounted_again(
     out = share / "out"
     command = [slides, "-o", out, *TONE]
     process = start(*command, "--workers", "2", "--model", "tests.tiny:build_slow")
-    wait_for(lambda: any(path.name.isdecimal() for path in out.rglob("0/c/0/*/*")), seconds=90)
+    wait_for(lambda: find_blocks(out), seconds=90)
     subprocess.run(["umount", "--lazy", str(share)], check=True)
     complaints = process.communicate(timeout=150)[1]
     assert process.returncode == 75
@@ -219,7 +219,7 @@ def test_the_second_run_into_a_folder_is_refused(
 ) -> None:
     out = tmp_path / "out"
     first = start(slides, "-o", out, *TONE, "--model", "tests.tiny:build_slow", "--cluster", "serial")
-    wait_for(lambda: any(out.rglob("0/c/0/*/*")), seconds=90)
+    wait_for(lambda: find_blocks(out), seconds=90)
     assert run(slides, "-o", out, *TONE) == 2
     assert f"process {first.pid}" in capfd.readouterr().err
     first.send_signal(signal.SIGTERM)

@@ -72,7 +72,7 @@ def submit(tmp_path: Path, slides: Path, capfd: pytest.CaptureFixture[str]) -> I
 
 
 def blocks(out: Path) -> int:
-    return sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*"))
+    return len(waiting.find_blocks(out))
 
 
 def is_gone(job: str) -> bool:
