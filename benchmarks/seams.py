@@ -32,22 +32,19 @@ def measure_jumps(plane: NDArray[np.uint8], core: int, axis: int) -> tuple[float
 
 
 def measure_overlap(slide: Path, overlap: int, folder: Path) -> list[dict[str, object]]:
-    """One row a target that is found at all: jumps at borders, elsewhere, their ratio and the tiles it took."""
+    """One row a target that is found where borders run both ways: jumps there and elsewhere, their ratio, tiles."""
     results = wsiparse.run(slide, folder, overlap=overlap)
     rows: list[dict[str, object]] = []
     for canvas in list_canvases(folder / results.slides[0] / "parse.zarr"):
         maps = read_region(canvas, canvas.grid.region)
         for target, plane in zip(canvas.targets, maps, strict=True):
+            if plane.max() < 128 or min(plane.shape) <= canvas.tiling.core:
+                continue
             pairs = np.array([measure_jumps(plane, canvas.tiling.core, axis) for axis in (0, 1)])
             border, elsewhere = pairs.mean(0)
-            if plane.max() >= 128 and np.isfinite(pairs).all():
-                row = {
-                    "overlap": overlap,
-                    "pass": Path(canvas.path).name,
-                    "target": target.name,
-                    "at borders": float(border),
-                }
-                rows.append({**row, "elsewhere": float(elsewhere), "ratio": float(border / elsewhere)})
+            row = {"overlap": overlap, "pass": Path(canvas.path).name, "target": target.name}
+            jumps = {"at borders": border, "elsewhere": elsewhere, "ratio": border / elsewhere}
+            rows.append({**row, **{name: float(value) for name, value in jumps.items()}})
     tiles = results.summary()["tiles"]
     return [{**row, "tiles": tiles} for row in rows]
 

@@ -10,6 +10,7 @@ from wsiparse.errors import ModelError
 from wsiparse.geometry import Grid
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Target
+from wsiparse.tiles.plan import Tiling
 
 MOST_OVERLAP = 128
 """Widest overlap that is taken unasked, in pixels; benchmarks/seams.py shows why more gains little."""
@@ -25,11 +26,6 @@ class Pass:
     tile: int
     """Side of the tile in pixels of that mpp."""
     targets: tuple[Target, ...]
-
-    @property
-    def has_field(self) -> bool:
-        """Whether a target asks for this very field of view, so that no smaller tile may take its place."""
-        return any(target.field_um for target in self.targets)
 
 
 def group_passes(targets: Sequence[Target], tiles: TileSizes) -> tuple[Pass, ...]:
@@ -47,16 +43,19 @@ def group_passes(targets: Sequence[Target], tiles: TileSizes) -> tuple[Pass, ...
     )
 
 
-def choose_tile(part: Pass, grid: Grid, tiles: TileSizes, overlap: int | None = None) -> tuple[int, int]:
-    """The side of the tiles of a pass over a canvas, and the width that neighbours share; `overlap` is what was asked.
+def choose_tiling(part: Pass, grid: Grid, tiles: TileSizes, overlap: int | None = None) -> Tiling:
+    """How a pass cuts a canvas, in blocks of one tile; `overlap` is what was asked for.
 
-    One tile alone where it shows the whole canvas, no larger than need be: what a larger one would add is mirrored, and
-    models find less in the middle of their own reflection.
+    One tile alone where it shows the whole canvas, and no tile larger than need be: what a larger one would add is
+    mirrored, and models find less in the middle of their own reflection. Only a target that asks for this very field
+    of view is shown all of it.
     """
-    whole = None if part.has_field else tiles.cover(max(grid.width, grid.height))
+    has_field = any(target.field_um for target in part.targets)
+    whole = None if has_field else tiles.cover(max(grid.width, grid.height))
     if whole and whole <= part.tile:
-        return whole, 0
-    return part.tile, min(part.tile // 8 * 2, MOST_OVERLAP) if overlap is None else overlap
+        return Tiling(grid, whole, 0, 1, tiles.stride)
+    shared = min(part.tile // 8 * 2, MOST_OVERLAP) if overlap is None else overlap
+    return Tiling(grid, part.tile, shared, 1, 0 if has_field else tiles.stride)
 
 
 def _name_pass(mpp: float, tile: int, times: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
@@ -16,7 +16,7 @@ from wsiparse.ontology import Target, list_groups, take_site
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.machine import free_disk, usable_memory
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.passes import Pass, choose_tile, group_passes
+from wsiparse.runs.passes import Pass, choose_tiling, group_passes
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.rules import Rules
 from wsiparse.runs.run import refuse_lost
@@ -148,9 +148,8 @@ def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
 
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
     grid = choose_grid(slide, part.mpp)
-    tile, overlap = choose_tile(part, grid, order.tiles, order.config.overlap)
-    stride = 0 if part.has_field else order.tiles.stride
-    return plan_tiles(slide, Tiling(grid, tile, overlap, order.config.block_tiles, stride), tissue)
+    tiling = choose_tiling(part, grid, order.tiles, order.config.overlap)
+    return plan_tiles(slide, replace(tiling, block_tiles=order.config.block_tiles), tissue)
 
 
 def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:

@@ -13,7 +13,7 @@ from wsiparse.evaluation.references import JoinedReference
 from wsiparse.geometry import Region
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Target
-from wsiparse.runs.passes import choose_tile, group_passes
+from wsiparse.runs.passes import choose_tiling, group_passes
 from wsiparse.slides.open import reader_of
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import Block, Tiling, choose_grid, plan_tiles
@@ -95,8 +95,7 @@ def list_tiles(source: LabelledSlide, tiles: TileSizes, apart: Collection[str] =
     that leaves the overlap to the engine.
     """
     for part in group_passes(source.targets, tiles):
-        grid = choose_grid(source.slide, part.mpp)
-        tiling = Tiling(grid, *choose_tile(part, grid, tiles), block_tiles=1)
+        tiling = choose_tiling(part, choose_grid(source.slide, part.mpp), tiles)
         names = tuple(target.name for target in part.targets if source.reference.covers(target.name))
         parted = tuple(n for n in names if n in apart and source.reference.list_objects(n) is not None)
         for block in plan_tiles(source.slide, tiling).blocks if names else ():
