@@ -58,3 +58,9 @@ def shared_data() -> Path:
     if not folder:
         pytest.skip("WSIPARSE_SHARED_DATA is not set")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, then other runs: begun last, one of them would keep a single process busy."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "runs"))

@@ -17,8 +17,8 @@ from wsiparse.tiles.stitch import cut_tiles, stitch_tiles
 
 tilings = st.builds(
     lambda w, h, tile, half, side, step: Tiling(Grid(w, h, 0.5), tile, 2 * min(half, (tile - 1) // 2), side, step),
-    st.integers(1, 300),
-    st.integers(1, 300),
+    st.integers(1, 120),
+    st.integers(1, 120),
     st.integers(8, 64),
     st.integers(0, 30),
     st.integers(1, 5),
