@@ -26,7 +26,7 @@ demo: $(READY)
 	@echo "Dice      demo/cohort/evaluation.csv, and demo/cohort/report.html in a browser"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .
