@@ -6,7 +6,7 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
-from wsiparse.slides.formats import SLIDE_SUFFIXES, is_slide_folder
+from wsiparse.slides.formats import find_slides, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
 COLUMNS = ("id", "slide", "mpp", "reference", "targets", "site")
+TAKEN = re.compile(r"submit|export|.*\.(json|csv|html)", re.IGNORECASE)
+"""Names in a run's folder that its own files and folders have or may come to have."""
 
 
 class ManifestRow(BaseModel):
@@ -55,25 +57,37 @@ def list_slides(sources: Sequence[str]) -> list[ManifestRow]:
         raise InputError(
             f"{' '.join(sources)}: no slide found; expected slide files, folders of slides or a CSV manifest"
         )
-    return _unique_ids(rows)
+    rows = _unique_ids(rows)
+    _refuse_taken(rows)
+    return rows
 
 
 def _rows_of(source: Path) -> Iterable[ManifestRow]:
     if source.suffix.lower() == ".csv":
         return read_manifest(source)
     if source.is_dir() and not is_slide_folder(source):
-        return [_row_of_file(path) for path in sorted(source.iterdir()) if path.suffix.lower() in SLIDE_SUFFIXES]
+        return [_row_of_file(path) for path in find_slides(source)]
     if not source.exists():
         raise InputError(f"{source}: no such file; expected a slide, a folder of slides or a CSV manifest")
     return [_row_of_file(source)]
 
 
 def _row_of_file(path: Path) -> ManifestRow:
-    return ManifestRow(id=_name_safely(path.stem), slide=str(path.resolve()))
+    return ManifestRow(id=_name_safely(path.stem), slide=_resolve(path))
 
 
 def _row_of_url(url: str) -> ManifestRow:
     return ManifestRow(id=_name_safely(Path(name_remote(url)).stem), slide=url)
+
+
+def _resolve(path: Path) -> str:
+    """The absolute path, as text that a run's files can hold."""
+    text = str(path.resolve())
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{text!r}: the name is not UTF-8, expected one that is; rename it") from error
+    return text
 
 
 def _name_safely(stem: str) -> str:
@@ -81,14 +95,23 @@ def _name_safely(stem: str) -> str:
 
 
 def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
-    """Tell slides of one stem apart by a short hash of their path, so that none overwrites another."""
+    """Tell slides of one stem apart by a short hash of their path, so that none overwrites another.
+
+    The first keeps the id that it has alone: a run that is continued with more slides knows it again.
+    """
     rows = list({(row.id, row.slide): row for row in rows}.values())  # a manifest may ask for a slide under two ids
-    times = Counter(row.id for row in rows)
-    return [row if times[row.id] == 1 else row.model_copy(update={"id": _hashed_id(row)}) for row in rows]
+    first = {row.id: row for row in reversed(rows)}
+    return [row if first[row.id] is row else row.model_copy(update={"id": _hashed_id(row)}) for row in rows]
 
 
 def _hashed_id(row: ManifestRow) -> str:
     return f"{row.id}-{hashlib.sha256(row.slide.encode()).hexdigest()[:6]}"
+
+
+def _refuse_taken(rows: Sequence[ManifestRow]) -> None:
+    for row in rows:
+        if TAKEN.fullmatch(row.id):
+            raise InputError(f"{row.slide}: id {row.id!r} is a name of the run's own files; give another in a manifest")
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
@@ -96,7 +119,8 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            records, columns = list(reader), reader.fieldnames or []
+            columns = reader.fieldnames = [*_name_columns(reader.fieldnames or [])]
+            records = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"manifest {path}: {error}; expected a CSV file with a 'slide' column") from error
     if "slide" not in columns:
@@ -106,6 +130,13 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     return rows
 
 
+def _name_columns(header: Sequence[str]) -> Iterator[str]:
+    """Columns by the names that are known here, whatever blanks and capitals they are written with; others as given."""
+    for name in header:
+        plain = name.strip().lower()
+        yield plain if plain in COLUMNS and plain not in header else name
+
+
 def _refuse_twins(rows: list[ManifestRow], path: Path) -> None:
     twins = [name for name, times in Counter(row.id for row in rows).items() if times > 1]
     if twins:
@@ -113,13 +144,13 @@ def _refuse_twins(rows: list[ManifestRow], path: Path) -> None:
 
 
 def _parse_row(record: dict[str, Any], path: Path, number: int) -> ManifestRow:
-    known: dict[str, Any] = {column: record[column] for column in COLUMNS if record.get(column)}
+    known: dict[str, Any] = {column: text for column in COLUMNS if (text := (record.get(column) or "").strip())}
     extra = {key: value or "" for key, value in record.items() if key not in COLUMNS and key is not None}
     if not known.get("slide"):
         raise InputError(f"manifest {path}, line {number}: no slide given; fill the 'slide' column or delete the line")
     for column in ("slide", "reference"):
         if column in known and not is_remote(known[column]):
-            known[column] = str((path.parent / known[column]).resolve())
+            known[column] = _resolve(path.parent / known[column])
     known.setdefault("id", _name_safely(Path(name_remote(known["slide"])).stem))
     try:
         return ManifestRow(**known, extra=extra)

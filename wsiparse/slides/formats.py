@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SLIDE_SUFFIXES = frozenset(
-    {
-        *(".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm"),
-        *(".png", ".jpg", ".jpeg", ".webp"),
-    }
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""Endings of plain images."""
+SLIDE_SUFFIXES = IMAGE_SUFFIXES | frozenset(
+    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm"}
 )
 """Endings of slides and plain images; inside a file its bytes decide, not its name."""
 
 
+def find_slides(folder: Path) -> list[Path]:
+    """Slides and images of a folder in the order of their names; hidden files are none: macOS leaves `._a.svs`."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in SLIDE_SUFFIXES)
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
 def is_slide_folder(path: Path) -> bool:
-    """Whether a folder is one slide: DICOM stores each level as a file of its own."""
-    return path.is_dir() and any(file.suffix.lower() == ".dcm" for file in path.iterdir())
+    """Whether a folder is one slide: DICOM stores each level as a file of its own, and images may lie beside them."""
+    suffixes = {file.suffix.lower() for file in find_slides(path)} if path.is_dir() else set()
+    return suffixes - IMAGE_SUFFIXES == {".dcm"}

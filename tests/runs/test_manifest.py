@@ -1,0 +1,72 @@
+"""Which slides a command is about: what manifests and folders say, and what each slide is called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wsiparse.errors import InputError
+from wsiparse.runs.manifest import list_slides, read_manifest, write_manifest
+from wsiparse.runs.run import BEFORE_A_RUN, EXPORTS
+
+
+def touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def list_ids(*sources: Path) -> list[str]:
+    return [row.id for row in list_slides([str(source) for source in sources])]
+
+
+@pytest.mark.parametrize("header", ["slide, mpp ,Block No", "Slide,MPP,Block No"])
+def test_blanks_and_capitals_lose_no_column(tmp_path: Path, header: str) -> None:
+    (tmp_path / "m.csv").write_text(f"{header}\n a.svs , 0.25, 7\n")
+    (row,) = read_manifest(tmp_path / "m.csv")
+    assert (row.slide, row.mpp, row.extra) == (str(tmp_path / "a.svs"), 0.25, {"Block No": " 7"})
+
+
+def test_a_column_of_another_spelling_stays_beside_the_known_one(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("slide,mpp,MPP\na.svs,0.25,40x\n")
+    write_manifest(tmp_path / "again.csv", read_manifest(tmp_path / "m.csv"))
+    (row,) = read_manifest(tmp_path / "again.csv")
+    assert (row.mpp, row.extra) == (0.25, {"MPP": "40x"})
+
+
+def test_hidden_files_are_no_slides(tmp_path: Path) -> None:
+    assert list_ids(touch(tmp_path, "._s0.svs", "s0.svs")) == ["s0"]
+
+
+def test_a_slide_keeps_its_id_when_others_join(tmp_path: Path) -> None:
+    one, other = touch(tmp_path / "a", "x.svs"), touch(tmp_path / "b", "x.svs")
+    assert list_ids(one) == ["x"]
+    ids = list_ids(one, other, one)
+    assert ids[0] == "x"
+    assert len(set(ids)) == len(ids) == 2
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    folder = touch(tmp_path / os.fsdecode(b"caf\xe9"), "a.svs")
+    (folder / "m.csv").write_text("slide\na.svs\n")
+    for source in (folder, folder / "m.csv"):
+        with pytest.raises(InputError, match=r"caf\\udce9/a.svs': the name is not UTF-8"):
+            list_slides([str(source)])
+
+
+def test_dicom_files_are_one_slide_where_no_other_slide_lies(tmp_path: Path) -> None:
+    case = touch(tmp_path / "case", "1.dcm", "2.dcm", "label.png", "._3.svs")
+    assert list_ids(case) == ["case"]
+    assert list_ids(touch(case, "s.svs")) == ["1", "2", "label", "s"]
+
+
+@pytest.mark.parametrize("name", [*BEFORE_A_RUN, EXPORTS])
+def test_names_of_the_runs_own_files_are_no_ids(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="name of the run's own files"):
+        list_ids(touch(tmp_path, f"{name}.svs"))
+    (tmp_path / "m.csv").write_text(f"id,slide\n{name},a.svs\n")
+    with pytest.raises(InputError, match="name of the run's own files"):
+        list_ids(tmp_path / "m.csv")
