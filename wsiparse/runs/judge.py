@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.errors import PixelError
 from wsiparse.maps.canvas import read_region
 from wsiparse.maps.evidence import Evidence, read_evidence, write_evidence
 from wsiparse.maps.recognition import NEVER, quantize_threshold
@@ -22,6 +23,8 @@ from wsiparse.runs.rules import Rules
 from wsiparse.runs.work import EVIDENCE, BlockWork, PassWork, SlideWork, name_evidence
 
 TABLE = "tiles.parquet"
+MOST_UNREADABLE = 0.5
+"""Share of the pixels read that may be missing from a slide that is still taken for one."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,23 @@ def keep_evidence(work: BlockWork, evidence: Evidence) -> None:
 
 
 def judge_work(work: SlideWork) -> Judgement:
-    """Judge a slide whose blocks are all done, and leave its tiles.parquet where there is anything to tell."""
+    """Judge a slide whose blocks are all done, and leave its tiles.parquet where there is anything to tell.
+
+    Raises PixelError for a slide of which most could not be decoded: what is found in its white is nothing.
+    """
     tiles, rules = _gather_tiles(work), work.rules
+    if tiles.unreadable_pixels:
+        _refuse_unreadable(work, tiles.unreadable_pixels)
     findings = {name: judge_tiles(*tiles.select(name), rules.fits[name], rules.refuse_below) for name in rules.fits}
     return Judgement(_judge_groups(work, findings), tiles.unreadable_pixels)
+
+
+def _refuse_unreadable(work: SlideWork, lost: int) -> None:
+    if lost > MOST_UNREADABLE * work.source_pixels:
+        raise PixelError(
+            f"{work.slide.path}: {lost / 1e6:.1f} of {work.source_pixels / 1e6:.1f} MP cannot be decoded, expected at "
+            "most half; copy the slide again"
+        )
 
 
 def foresee_judgement(work: SlideWork) -> Judgement | None:

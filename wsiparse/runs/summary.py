@@ -10,7 +10,7 @@ from wsiparse.files import write_whole
 from wsiparse.runs.run import Run, State
 
 FOUND = ("target", "objects", "area_um2", "mean_probability", "selected", "refused", "refused_tiles", "p_value")
-COLUMNS = ("slide", "state", "reason", *FOUND, "mpp", "tissue_share")
+COLUMNS = ("slide", "state", "reason", *FOUND, "mpp", "tissue_share", "unreadable_pixels")
 
 
 def write_summary(run: Run) -> None:

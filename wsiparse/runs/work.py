@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from wsiparse.runs.rules import Rules
 from wsiparse.runs.run import refuse_lost
 from wsiparse.runs.targets import Match
 from wsiparse.slides.open import describe, make_reader
-from wsiparse.slides.slide import Slide
-from wsiparse.slides.thumbnail import read_thumbnail
+from wsiparse.slides.slide import Reader, Slide
+from wsiparse.slides.thumbnail import find_lost, read_thumbnail
 from wsiparse.slides.tissue import TissueMask, find_tissue
 from wsiparse.tiles.budget import Budget, project_budget, refuse_unaffordable
 from wsiparse.tiles.plan import Block, TilePlan, Tiling, choose_grid, plan_tiles
@@ -84,6 +85,13 @@ class PassWork:
     plan: TilePlan
     canvas: Canvas
 
+    @property
+    def source_pixels(self) -> float:
+        """How many pixels of the level that is read its cores show."""
+        slide, grid = self.plan.slide, self.canvas.grid
+        shown = sum(core.intersect(grid.region).area for block in self.plan.blocks for core in block.cores)
+        return shown * grid.scale_to(slide.levels[slide.best_level(grid.mpp)]) ** 2
+
 
 @dataclass(frozen=True)
 class SlideWork:
@@ -99,6 +107,11 @@ class SlideWork:
     """Share of the thumbnail that is tissue; None where tissue was not looked for."""
     pen_share: float | None
     """Share of the thumbnail that is pen marks."""
+
+    @property
+    def source_pixels(self) -> float:
+        """How many pixels of the slide's levels its tiles show, each counted once a pass."""
+        return sum(part.source_pixels for part in self.passes)
 
     def blocks_left(self) -> Iterator[BlockWork]:
         """The blocks that no shard on disk shows as done."""
@@ -139,11 +152,18 @@ class BlockWork:
 def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
     """Open a slide, find its tissue and plan its passes; nothing is written."""
     slide = describe(row.slide, id=row.id, mpp=row.mpp or order.config.mpp)
-    reader = make_reader(slide)
-    tissue = find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP)) if order.config.tissue else None
+    with closing(make_reader(slide)) as reader:
+        tissue = _find_tissue(reader) if order.config.tissue else None
     passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in order.passes_of(row))
-    reader.close()
     return SlidePlan(slide, tissue, passes)
+
+
+def _find_tissue(reader: Reader) -> TissueMask:
+    """The slide's tissue, and whatever its thumbnail cannot show: other levels may be sound."""
+    tissue = find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP))
+    if not reader.unreadable_pixels:
+        return tissue
+    return replace(tissue, mask=tissue.mask | find_lost(reader, THUMBNAIL_MPP))
 
 
 def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
