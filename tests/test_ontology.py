@@ -33,15 +33,48 @@ def test_a_twin_name_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "prompt", "synonyms"),
+    [
+        ("Gland", "tumor", ()),
+        ("tumor", "Glandular  structure", ()),
+        ("tumor", "tumor", ("GLAND",)),
+        ("tumor", "tumor", ("glandular structure in  colon pathology",)),
+        ("tumor", "[object] in [site] pathology", ("gland",)),
+    ],
+)
+def test_words_that_ask_for_two_targets_are_refused(name: str, prompt: str, synonyms: tuple[str, ...]) -> None:
+    tumor = Target(name, prompt, "tumor", (200, 0, 0), 1.0, synonyms=synonyms, sites=("colon",))
+    for targets in ((GLAND, tumor), (tumor, GLAND)):
+        with pytest.raises(InputError, match="asks for"):
+            Ontology(targets)
+
+
+def test_a_name_of_several_blanks_is_found() -> None:
+    spaced = dataclasses.replace(NUCLEI, name="small  nuclei")
+    assert Ontology((spaced,)).find("Small nuclei") is spaced
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ("name = 'a:b'", "without ':'"),
-        ("name = 'a'\ncolor = [1, 2]", "colour"),
+        ("name = 'a'\ncolor = [1, 2]", "color"),
         ("name = 'a'\nmpp = 0", "mpp"),
         ("name = 'a'\nthreshold = 1.5", "threshold"),
         ("name = 'a'\nsize = 3", "unknown key 'size'"),
         ("name = 'a'\nfield_um = -1", "field_um"),
         ("name = 'a'\ncategory = 'tissue'", "expected one of organ, abnormality, histology"),
+        ("name = ['a']", "name is"),
+        ("name = ' '", "name is ' ', expected text"),
+        ("name = 'a'\nprompt = ''", "target 'a': prompt is '', expected text"),
+        ("name = 'a'\ngroup = 3", "group is 3, expected text"),
+        ("name = 'a'\nmpp = '0.5'", "mpp is '0.5', expected a number"),
+        ("name = 'a'\ncolor = [true, 0, 0]", "color is .*, expected three integers"),
+        ("name = 'a'\nmin_area_um2 = nan", "min_area_um2 is nan, expected a number, 0 or above"),
+        ("name = 'a'\nmin_area_um2 = -1", "min_area_um2 is -1"),
+        ("name = 'a'\ninstances = 'false'", "instances is 'false', expected true or false"),
+        ("name = 'a'\nsynonyms = 'black disc'", "synonyms is 'black disc', expected a list of texts"),
+        ("name = 'a'\nsites = [1]", "sites is .*, expected a list of texts"),
     ],
 )
 def test_a_wrong_entry_is_named_in_one_line(tmp_path: Path, change: str, message: str) -> None:
@@ -50,6 +83,7 @@ def test_a_wrong_entry_is_named_in_one_line(tmp_path: Path, change: str, message
     (tmp_path / "o.toml").write_text(f"[[target]]\n{text}\n")
     with pytest.raises(InputError, match=message) as caught:
         load_ontology(tmp_path / "o.toml")
+    assert str(caught.value).startswith(f"{tmp_path / 'o.toml'}: target")
     assert "\n" not in str(caught.value)
 
 
@@ -126,8 +160,12 @@ def test_an_ontology_extends_another_and_changes_only_what_it_says(tmp_path: Pat
         ('extends = "radiology"', "expected one of open-1, pathology"),
         ("targets = []", "unknown key 'targets'"),
         ("[[target]]\nname = 'a'\n[[target]]\nname = 'A'", "'a' is defined twice"),
-        ("[[target]]\nname = 'a'\ncolor = 'Teal'", "colour 'Teal', expected Tumor"),
-        ("[[target]]\nname = 'a'", "missing .* 'prompt'"),
+        ("[[target]]\nname = 'a'\ncolor = 'Teal'", "color 'Teal', expected Tumor"),
+        ("[[target]]\nname = 'a'", "'a' lacks 'prompt'"),
+        ("[target]\nname = 'a'", r"write \[\[target\]\], in two brackets"),
+        ("target = ['a']", r"write \[\[target\]\]"),
+        ("extends = 5", "extends is 5, expected text"),
+        ("template = ''", "template is '', expected text"),
     ],
 )
 def test_a_wrong_ontology_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

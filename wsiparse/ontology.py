@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,10 @@ class Target:
     """Tissues in which it is looked for, as a prompt names them; empty for any."""
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         for name in ("color", "synonyms", "sites"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        _check(self)
+        _check_ranges(self)
 
     def at_site(self, site: str | None) -> Target:
         """The target with its prompt told for a tissue; for none, by its name alone, as BiomedParse enumerates them."""
@@ -88,13 +90,45 @@ class Target:
         return tuple(prompt.replace(self.name, word) for word in words)
 
 
-def _check(target: Target) -> None:
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_text(part) for part in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_color(value: Any) -> bool:
+    whole = isinstance(value, list | tuple) and all(type(part) is int for part in value)
+    return whole and len(value) == 3 and all(0 <= part <= 255 for part in value)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (_is_text, "text"),
+    "float": (_is_number, "a number, 0 or above"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "tuple[int, int, int]": (_is_color, "three integers in 0..255"),
+    "tuple[str, ...]": (_is_texts, "a list of texts"),
+}
+"""By the annotation of a field of `Target`: whether a value is such, and what is expected."""
+
+
+def _check_kinds(target: Target) -> None:
+    """What a file says is checked, whatever the annotations promise."""
+    for field in fields(Target):
+        value, (fits, expected) = getattr(target, field.name), _KINDS[str(field.type)]
+        if not fits(value):
+            raise InputError(f"target {target.name!r}: {field.name} is {value!r}, expected {expected}")
+
+
+def _check_ranges(target: Target) -> None:
     name = target.name
-    if not name or ":" in name or "\n" in name or name.endswith("*"):
+    if ":" in name or "\n" in name or name.endswith("*"):
         raise InputError(f"target name {name!r}: expected text without ':' or line break, not ending in '*'; rename it")
-    color: tuple[Any, ...] = target.color  # what a file says is checked, whatever the annotation promises
-    if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
-        raise InputError(f"target {name!r}: colour {target.color}, expected three integers in 0..255")
     if not 0 < target.mpp < 100:
         raise InputError(f"target {name!r}: mpp {target.mpp}, expected µm per pixel above 0 and below 100")
     if not 0 < target.threshold < 1:
@@ -117,10 +151,15 @@ class Ontology:
     targets: tuple[Target, ...]
 
     def __post_init__(self) -> None:
-        names = [target.name.casefold() for target in self.targets]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(f"ontology: target {name!r} is defined twice; rename one of them")
+        _refuse_twins("ontology", [_fold(target.name) for target in self.targets])
+        owners: dict[str, str] = {}
+        for target in self.targets:
+            for wording in _list_wordings(target):
+                if (owner := owners.setdefault(wording, target.name)) != target.name:
+                    raise InputError(
+                        f"ontology: {wording!r} asks for {owner!r} and for {target.name!r}; expected names, synonyms "
+                        "and prompts of one target each; reword one of them"
+                    )
 
     @property
     def digest(self) -> str:
@@ -140,10 +179,10 @@ class Ontology:
 
     def look_up(self, text: str) -> Target | None:
         """What `find` gives, or None."""
-        wanted = " ".join(text.casefold().split())
+        wanted = _fold(text)
         for target in self.targets:
             for site in (None, *target.sites):
-                if wanted in {word.casefold() for word in target.wordings(site)}:
+                if wanted in map(_fold, target.wordings(site)):
                     return target.at_site(site) if site else target
         return None
 
@@ -151,6 +190,15 @@ class Ontology:
         words = {word.casefold(): target.name for target in self.targets for word in target.wordings()}
         close = difflib.get_close_matches(text, words, n=3, cutoff=0.0)
         return list(dict.fromkeys(words[word] for word in close))
+
+
+def _fold(text: str) -> str:
+    """A wording as it is compared: in any case, with any blanks between its words."""
+    return " ".join(text.casefold().split())
+
+
+def _list_wordings(target: Target) -> Iterable[str]:
+    return (_fold(wording) for site in (None, *target.sites) for wording in target.wordings(site))
 
 
 def take_site(targets: Sequence[Target], site: str | None) -> tuple[Target, ...]:
@@ -177,7 +225,11 @@ def load_ontology(source: str | Path) -> Ontology:
     of it. `template` is the prompt of targets that bring none, with `[object]` for their name.
     """
     path = _find_ontology(str(source), Path())
-    return Ontology(tuple(parse_target(entry, str(path)) for entry in _read_entries(path, ()).values()))
+    targets = tuple(parse_target(entry, str(path)) for entry in _read_entries(path, ()).values())
+    try:
+        return Ontology(targets)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def list_ontologies() -> dict[str, Path]:
@@ -196,22 +248,22 @@ def _read_entries(path: Path, readers: tuple[Path, ...]) -> dict[str, dict[str, 
     document = _read_document(path)
     base = document.get("extends")
     entries = _read_entries(_find_ontology(base, path.parent), (*readers, path)) if base else {}
-    own = [(str(entry.get("name", "")).casefold(), entry) for entry in document.get("target", [])]
+    own = [(_fold(str(entry.get("name", ""))), entry) for entry in document.get("target", [])]
     for name, entry in own:
         entries[name] = _fill_prompt({**entries.get(name, {}), **entry}, document.get("template"))
-    _refuse_twins(path, [name for name, _ in own])
+    _refuse_twins(f"ontology {path}", [name for name, _ in own])
     return entries
 
 
-def _refuse_twins(path: Path, names: Sequence[str]) -> None:
+def _refuse_twins(source: str, names: Sequence[str]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
-            raise InputError(f"ontology {path}: target {name!r} is defined twice; rename one of them")
+            raise InputError(f"{source}: target {name!r} is defined twice; rename one of them")
 
 
 def _fill_prompt(entry: dict[str, Any], template: str | None) -> dict[str, Any]:
     prompt = entry.get("prompt", template)
-    return entry if prompt is None else {**entry, "prompt": str(prompt).replace(OBJECT, str(entry.get("name")))}
+    return {**entry, "prompt": prompt.replace(OBJECT, str(entry.get("name")))} if isinstance(prompt, str) else entry
 
 
 def _read_document(path: Path) -> dict[str, Any]:
@@ -222,22 +274,36 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise InputError(f"ontology {path}: {error.strerror}; {expected}") from error
     except ValueError as error:
         raise InputError(f"ontology {path}: {error}; {expected}") from error
+    _check_document(path, document)
+    return document
+
+
+def _check_document(path: Path, document: dict[str, Any]) -> None:
     if unknown := sorted(set(document) - {"extends", "template", "target"}):
         raise InputError(f"ontology {path}: unknown key {unknown[0]!r}; expected extends, template and [[target]]")
-    return document
+    for key in ("extends", "template"):
+        if key in document and not _is_text(document[key]):
+            raise InputError(f"ontology {path}: {key} is {document[key]!r}, expected text")
+    tables = document.get("target", [])
+    if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+        raise InputError(
+            f"ontology {path}: target is no list of tables; write [[target]], in two brackets, before each"
+        )
 
 
 def parse_target(entry: dict[str, Any], source: str) -> Target:
     """A target from a table of its fields, its colour a triple or a name of QuPath's; `source` names the file."""
-    known = {field.name for field in fields(Target)}
+    known = {field.name: field.default is MISSING for field in fields(Target)}
     name, color = entry.get("name"), entry.get("color")
-    if unknown := sorted(set(entry) - known):
+    if unknown := sorted(set(entry) - set(known)):
         raise InputError(f"{source}: target {name!r} has unknown key {unknown[0]!r}; known: {sorted(known)}")
     if isinstance(color, str):
         if color not in QUPATH_COLORS:
-            raise InputError(f"{source}: target {name!r}: colour {color!r}, expected {', '.join(QUPATH_COLORS)} or RGB")
+            raise InputError(f"{source}: target {name!r}: color {color!r}, expected {', '.join(QUPATH_COLORS)} or RGB")
         entry = {**entry, "color": QUPATH_COLORS[color]}
+    if missing := [key for key, needed in known.items() if needed and key not in entry]:
+        raise InputError(f"{source}: target {name!r} lacks {missing[0]!r}; expected a value for it; add one")
     try:
         return Target(**entry)
-    except TypeError as error:
-        raise InputError(f"{source}: target {name!r}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
