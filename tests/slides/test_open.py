@@ -5,10 +5,14 @@ import multiprocessing
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import MakeSlide
@@ -120,10 +124,47 @@ def test_a_huge_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             open_slide(tmp_path / "image.png", mpp=1)
 
 
-def test_a_deep_image_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(SlideError, match="expected 8 bits a colour"):
-        open_slide(tmp_path / "deep.png", mpp=1)
+def write_tiles(path: Path, pixels: NDArray[Any], **writing: Any) -> Path:
+    tifffile.imwrite(path, pixels, tile=(16, 16), **writing)
+    return path
+
+
+@pytest.mark.parametrize(("shape", "meaning"), [((40, 30), "minisblack"), ((40, 30, 3), "rgb")])
+def test_a_deep_image_is_refused(tmp_path: Path, shape: tuple[int, ...], meaning: str) -> None:
+    pixels = np.full(shape, 2000, np.uint16)
+    tifffile.imwrite(tmp_path / "strips.tif", pixels, photometric=meaning)
+    write_tiles(tmp_path / "tiles.tif", pixels, photometric=meaning)
+    write_tiles(tmp_path / "float.tif", pixels.astype(np.float32), photometric=meaning)
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(pixels))
+    for path in tmp_path.iterdir():
+        with pytest.raises(SlideError, match=r"expected 8 .*; convert it to 8-bit RGB"):
+            open_slide(path, mpp=1)
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_channels_of_a_fluorescence_scanner_are_refused(tmp_path: Path, samples: int) -> None:
+    pixels = np.zeros((40, 30, samples), np.uint8)
+    path = write_tiles(tmp_path / "channels.tif", pixels, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(SlideError, match=f"{samples} × 8 bits a pixel, expected 8 bits for grey or for each colour"):
+        open_slide(path, mpp=1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "writing"),
+    [
+        (1, {"photometric": "minisblack"}),
+        (3, {"photometric": "rgb"}),
+        (3, {"photometric": "rgb", "planarconfig": "separate"}),
+        (3, {"photometric": "rgb", "compression": "jpeg"}),
+        (4, {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    ],
+)
+def test_grey_and_colours_of_8_bits_are_read(tmp_path: Path, samples: int, writing: dict[str, Any]) -> None:
+    pixels = np.full((40, 30, samples), 200, np.uint8)
+    stored = np.moveaxis(pixels, 2, 0) if "planarconfig" in writing else pixels.squeeze()
+    reader = open_slide(write_tiles(tmp_path / "sound.tif", stored, **writing), mpp=1)
+    shown = reader.read_region(Region(0, 0, 30, 40), 0)
+    assert shown.min() == shown.max() >= 199
 
 
 def test_a_damaged_image_fails_when_read(tmp_path: Path) -> None:

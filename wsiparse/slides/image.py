@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from wsiparse.errors import PixelError, SlideError
 from wsiparse.geometry import Region
@@ -21,13 +23,15 @@ VENDOR = "image"
 """Vendor of slides that are plain images."""
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_BITS = 258
+"""TIFF's tag of the bits of each sample."""
 
 
 def describe_image(path: Path, id: str, mpp: float | None) -> Slide:
     """The description of a plain image; an image's own resolution tags are a printer's, so `mpp` must be given."""
     with _open_image(path) as image:
-        if image.mode in _DEEP_MODES:
-            raise SlideError(f"{path}: pixels of mode {image.mode}, expected 8 bits a colour; convert it to 8-bit RGB")
+        if _is_deep(image):
+            raise SlideError(f"{path}: more than 8 bits a colour, expected 8 at most; convert it to 8-bit RGB")
         scale = choose_scale(str(path), mpp, ())
         return Slide(
             id=id,
@@ -70,7 +74,14 @@ class ImageReader:
         self._pixels.drop()
 
 
-def _open_image(path: Path) -> Image.Image:
+def _is_deep(image: ImageFile) -> bool:
+    """Whether a colour has more than 8 bits. Pillow shows the upper 8 of RGB, where 12-bit cameras leave black."""
+    if isinstance(image, TiffImageFile):
+        return any(bits > 8 for bits in image.tag_v2.get(_BITS, ()))
+    return image.mode in _DEEP_MODES or ";16" in str(image.tile)  # how Pillow calls 16-bit RGB as it is stored
+
+
+def _open_image(path: Path) -> ImageFile:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -33,6 +33,8 @@ _DAMAGE = (
     *(ArithmeticError, OSError),
 )
 _COLORSPACES = {2: "RGB", 6: "YCBCR"}
+_SAMPLES = (1, 3, 4)
+"""Numbers a pixel: grey, three colours, or RGBA and CMYK; others are channels of a fluorescence scanner."""
 
 MAX_TILE_PIXELS = 1 << 26
 """Stored tiles have 128 to 4096 pixels a side."""
@@ -72,23 +74,33 @@ def read_codec(path: Path) -> str:
 
 
 def check_directories(path: Path) -> None:
-    """Raise SlideError where tiles of a TIFF lie beyond the file's end, or are of a size that no writer makes.
+    """Raise SlideError where tiles of a TIFF lie beyond the file's end, or hold what no brightfield scanner writes.
 
-    OpenSlide believes every size and ends the process where it cannot have the memory. What tifffile cannot read is
-    left to OpenSlide.
+    OpenSlide believes every size and ends the process where it cannot have the memory; deep pixels it shows as if 16
+    bits were used, and so nearly black. What tifffile cannot read is left to OpenSlide.
     """
     length = path.stat().st_size
     with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
         for page in _list_pages(file):
-            if page.tilewidth * page.tilelength > MAX_TILE_PIXELS:
-                raise SlideError(
-                    f"{path}: damaged, it states tiles of {page.tilewidth} × {page.tilelength} pixels; copy it again"
-                )
+            if page.is_tiled:
+                _check_tiles(path, page)
             ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
             if ends.size and ends.max() > length:
                 raise SlideError(
                     f"{path}: truncated at {length} bytes, its pixels go on to byte {ends.max()}; copy the file again"
                 )
+
+
+def _check_tiles(path: Path, page: tifffile.TiffPage) -> None:
+    if page.tilewidth * page.tilelength > MAX_TILE_PIXELS:
+        raise SlideError(
+            f"{path}: damaged, it states tiles of {page.tilewidth} × {page.tilelength} pixels; copy it again"
+        )
+    if page.bitspersample > 8 or page.samplesperpixel not in _SAMPLES:
+        raise SlideError(
+            f"{path}: {page.samplesperpixel} × {page.bitspersample} bits a pixel, expected 8 bits for grey or for each "
+            "colour; convert it to 8-bit RGB"
+        )
 
 
 def read_jpeg_levels(path: Path, sizes: Sequence[Size]) -> tuple[TiledLevel, ...]:
