@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import MakeSlide
 from wsiparse.cli import main
+from wsiparse.runs.run import open_run
 
 MODEL = ["--model", "tests.tiny:build_tone", "--cluster", "serial"]
 
@@ -60,6 +61,15 @@ def test_slide_without_mpp_names_the_ways_to_give_one(
     assert code == 0
 
 
+def test_an_mpp_for_slides_without_one_leaves_the_others_as_they_are(make_slide: MakeSlide, tmp_path: Path) -> None:
+    slides = [make_slide(300, 200), make_slide(300, 200, None, name="plain.svs")]
+    command = ["run", *map(str, slides), "-o", str(tmp_path / "out"), "--mpp", "1", "--no-tissue", *MODEL]
+    assert main(command) == 0
+    run = open_run(tmp_path / "out")
+    found = {name: (run.summary(name)["mpp"], run.summary(name)["mpp_source"]) for name in ("drawn", "plain")}
+    assert found == {"drawn": (0.5, "openslide.mpp"), "plain": (1.0, "settings")}
+
+
 def test_a_slide_without_tissue_is_named_with_a_way_out(
     capfd: pytest.CaptureFixture[str], make_slide: MakeSlide, tmp_path: Path
 ) -> None:
@@ -102,7 +112,8 @@ def test_unwritable_output(capfd: pytest.CaptureFixture[str], cmu_1: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--overlap", "63"], "even number"),
+        (["--overlap", "63"], "multiple of 2"),
+        (["--overlap", "84"], "less than the tile"),
         (["--memory-gb", "0.1"], "GB of memory"),
         (["--model", "no-such-model"], "wsiparse-open-1"),
         (["--cluster", "tcp://127.0.0.1:1"], "no scheduler"),

@@ -60,7 +60,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _add_info(commands: Any) -> None:
     info = commands.add_parser("info", help="what a slide is: levels, mpp and its source, codec, tissue, read speed")
     info.add_argument("slide")
-    info.add_argument("--mpp", type=float, help="µm per pixel, where the slide states none")
+    info.add_argument("--mpp", type=float, help="µm per pixel, in place of what the slide states")
     info.set_defaults(command=_info)
 
 

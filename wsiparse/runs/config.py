@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsiparse.errors import InputError
+from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
 ANSWERING = {"precision", "input_side", "skip_absent", "views"}
 """Settings that change what a model answers."""
@@ -34,15 +35,15 @@ class RunConfig(BaseModel):
     left out. A manifest's column `site` stands above it."""
     ontology: str | None = None
     """TOML file of targets, or the name of one that ships; the model's own list where none is given."""
-    overlap: int | None = Field(default=None, ge=0)
+    overlap: int | None = Field(default=None, ge=0, multiple_of=2)
     """Shared width of neighbouring tiles, in pixels; half of it is the margin that is not trusted. None takes a quarter
     of the model's tile, at most 128."""
     tissue: bool = True
     """Leave out what shows no tissue; False parses the whole slide."""
     simplify: float = Field(default=0.5, ge=0)
     """Tolerance of outlines, in canvas pixels; 0 keeps every pixel edge."""
-    mpp: float | None = None
-    """µm per pixel of every slide whose manifest row gives none."""
+    mpp: float | None = Field(default=None, ge=PLAUSIBLE_MPP[0], le=PLAUSIBLE_MPP[1])
+    """µm per pixel of slides for which neither the manifest nor the file states a usable one."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """What matrices are multiplied in."""

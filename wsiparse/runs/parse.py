@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from wsiparse.errors import TargetError
+from wsiparse.errors import InputError, TargetError
 from wsiparse.models.execution import ModelOptions
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.model import TextVectors
@@ -17,6 +17,7 @@ from wsiparse.runs.cluster import open_cluster
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.lock import hold_lock
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.passes import Pass, group_passes
 from wsiparse.runs.pipeline import BlockRecord, Listener, ModelFacts, SerialEngine
 from wsiparse.runs.provenance import record_run
 from wsiparse.runs.rules import make_rules
@@ -97,7 +98,17 @@ def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, 
     refuse_site(targets, matches, config.site)
     pinned = replace(spec, digest=facts.digest)
     rules = make_rules(config, facts.name, targets)
-    return Order(config, pinned, facts.tiles, targets, matches, str(output), rules), facts
+    _refuse_overlap(config, group_passes(targets, facts.tiles))
+    # Workers elsewhere have another working directory.
+    return Order(config, pinned, facts.tiles, targets, matches, str(output.absolute()), rules), facts
+
+
+def _refuse_overlap(config: RunConfig, passes: Sequence[Pass]) -> None:
+    smallest = min(part.tile for part in passes)
+    if (config.overlap or 0) >= smallest:
+        raise InputError(
+            f"overlap {config.overlap} of tiles of {smallest} pixels: expected less than the tile; change overlap"
+        )
 
 
 def _judge_texts(engine: Engine, spec: ModelSpec, config: RunConfig, facts: ModelFacts) -> Similarity | None:
@@ -110,12 +121,12 @@ def _judge_texts(engine: Engine, spec: ModelSpec, config: RunConfig, facts: Mode
 def _resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:
     """A row whose own targets go by their names, whatever the manifest called them.
 
-    Raises TargetError for a site that is not known, or at which none of its targets is looked for.
+    Raises TargetError for a target or a site that is not known, or at which none of its targets is looked for.
     """
     known = Ontology(order.targets)
-    names = tuple(dict.fromkeys(known.find(text).name for text in row.targets))
-    row = row.model_copy(update={"targets": names})
     try:
+        names = tuple(dict.fromkeys(known.find(text).name for text in row.targets))
+        row = row.model_copy(update={"targets": names})
         targets = order.targets_of(row)
     except TargetError as error:
         raise TargetError(f"slide {row.id}: {error}") from error

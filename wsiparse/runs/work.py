@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wsiparse.errors import MppError
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
 from wsiparse.maps.labels import create_labels
 from wsiparse.maps.metadata import list_levels
@@ -151,11 +152,21 @@ class BlockWork:
 
 def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
     """Open a slide, find its tissue and plan its passes; nothing is written."""
-    slide = describe(row.slide, id=row.id, mpp=row.mpp or order.config.mpp)
+    slide = _describe_slide(order, row)
     with closing(make_reader(slide)) as reader:
         tissue = _find_tissue(reader) if order.config.tissue else None
     passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in order.passes_of(row))
     return SlidePlan(slide, tissue, passes)
+
+
+def _describe_slide(order: Order, row: ManifestRow) -> Slide:
+    """The slide, at the scale of the manifest, else of its file, else of the settings."""
+    try:
+        return describe(row.slide, id=row.id, mpp=row.mpp)
+    except MppError:
+        if row.mpp or not order.config.mpp:
+            raise
+        return replace(describe(row.slide, id=row.id, mpp=order.config.mpp), mpp_source="settings")
 
 
 def _find_tissue(reader: Reader) -> TissueMask:
