@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from wsiparse.cli import build_parser, main
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, RunError
 from wsiparse.runs.config import RunConfig
-from wsiparse.runs.submit import Submission, load_slurm, render_scripts, spell_settings
+from wsiparse.runs.submit import SlurmConfig, Submission, load_slurm, render_scripts, spell_settings, submit_run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Submission(("/data/cohort.csv",), Path("/data/results"), Path("/data/slurm.toml"), {})
@@ -73,7 +73,12 @@ def test_a_dry_run_writes_the_script_and_hands_nothing_in(tmp_path: Path, capfd:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("[slurm]\nmode = 'boat'\n", "slurm.mode"), ("[slurm]\ngpu = 1\n", "slurm.gpu"), ("[slurm]\njobs = 0\n", "jobs")],
+    [
+        ("[slurm]\nmode = 'boat'\n", "'slurm.mode' is 'boat'"),
+        ("[slurm]\ngpu = 1\n", "slurm.gpu"),
+        ("[slurm]\njobs = 0\n", "jobs"),
+        ("slurm = 3\n", "'slurm' is 3"),
+    ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "s.toml").write_text(text)
@@ -89,6 +94,22 @@ def test_without_a_batch_system_the_script_is_left_for_a_login_node(
     assert main(["submit", str(tmp_path / "a.svs"), "-o", str(tmp_path / "out")]) == 2
     assert "login node" in capfd.readouterr().err
     assert (tmp_path / "out/submit/run.sh").exists()
+
+
+@pytest.mark.parametrize(("complaint", "told"), [("sbatch: error: no such partition", "no such"), ("", "exit code 1")])
+def test_a_batch_system_that_refuses_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str, told: str
+) -> None:
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho '{complaint}' >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunError, match=rf"sbatch: .*{told}.*; change the table \[slurm\]"):
+        submit_run(Submission(("a.svs",), tmp_path / "out", None, {}), SlurmConfig())
+
+
+def test_paths_are_made_absolute_and_addresses_stay() -> None:
+    submission = Submission(("s3://bucket/x.svs", "a.svs"), Path("out"), None, {})
+    assert submission.command[1:3] == ["s3://bucket/x.svs", str(Path("a.svs").resolve())]
 
 
 @pytest.mark.parametrize("shard", ["3/3", "x/2", "1", "-1/2", "1/0"])

@@ -18,6 +18,7 @@ from wsiparse.errors import InputError, RunError
 from wsiparse.files import write_whole
 from wsiparse.runs.config import read_toml
 from wsiparse.runs.connect import ROLES, THREADS
+from wsiparse.slides.remote import is_remote
 
 FOLDER = "submit"
 PATIENCE = "--death-timeout 120"
@@ -72,8 +73,8 @@ class Submission:
 
     @property
     def command(self) -> list[str]:
-        """Arguments of `wsiparse`, with absolute paths."""
-        slides = [str(Path(slide).resolve()) for slide in self.slides]
+        """Arguments of `wsiparse`, with absolute paths; addresses stay."""
+        slides = [slide if is_remote(slide) else str(Path(slide).resolve()) for slide in self.slides]
         config = ["--config", str(self.config.resolve())] if self.config else []
         return ["run", *slides, "-o", str(self.output.resolve()), *config, *spell_settings(self.settings)]
 
@@ -82,11 +83,11 @@ def load_slurm(path: Path | None) -> SlurmConfig:
     """The table `[slurm]` of a TOML file; defaults where there is none."""
     table = read_toml(path).get("slurm", {}) if path else {}
     try:
-        return SlurmConfig(**table)
+        return SlurmConfig.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: setting 'slurm.{where}' is {first.get('input')!r}: {first['msg']}") from error
+        where = ".".join(["slurm", *map(str, first["loc"])])
+        raise InputError(f"{path}: setting {where!r} is {first.get('input')!r}: {first['msg']}") from error
 
 
 def spell_settings(settings: Mapping[str, Any]) -> list[str]:
@@ -133,7 +134,7 @@ def _hand_in(script: Path) -> str:
     except FileNotFoundError as error:
         raise RunError(f"no sbatch on this machine; {script} is written, hand it in on a login node") from error
     except subprocess.CalledProcessError as error:
-        text = error.stderr.strip().splitlines()[-1]
+        text = (error.stderr.strip() or f"exit code {error.returncode}").splitlines()[-1]
         raise RunError(f"sbatch: {text}; change the table [slurm] or edit {script} and hand it in") from error
     return done.stdout.strip().partition(";")[0]
 
