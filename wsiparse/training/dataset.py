@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,16 @@ class Picture:
         union: NDArray[np.bool_] = np.logical_or.reduce(self.masks, 0)
         return union
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its pixels and of all that is known of them."""
+        arrays = [array for array in (self.pixels, self.masks, self.hidden, self.borders) if array is not None]
+        told = (self.layers, self.known, self.absent, self.mpp, [array.shape for array in arrays])
+        digest = hashlib.sha256(repr(told).encode())
+        for array in arrays:
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
     def outline(self, name: str) -> NDArray[np.bool_]:
         """Pixels [H, W] that a mask of a target outlines."""
         return self.select([name]).mask
@@ -88,6 +99,10 @@ class Sample(Protocol):
     @property
     def present(self) -> tuple[str, ...]:
         """Names of the targets that are outlined in it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from any other."""
 
     def read(self) -> Picture:
         """Its pixels and masks."""

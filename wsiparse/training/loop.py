@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wsiparse.errors import ModelError
-from wsiparse.files import write_whole
+from wsiparse.errors import ModelError, RunError
 from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.load import choose_device
 from wsiparse.models.open_network import mirror_edges
@@ -21,6 +20,7 @@ from wsiparse.ontology import Ontology, list_groups
 from wsiparse.runs.lock import hold_lock
 from wsiparse.training.apart import drop_apart, list_parted
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
+from wsiparse.training.checkpoint import Checkpoint, describe_training
 from wsiparse.training.dataset import Supervision
 from wsiparse.training.losses import Columns, measure_dice, score_batch
 from wsiparse.training.overlays import draw_overlays
@@ -47,12 +47,17 @@ class Session:
     columns: Columns
     settings: TrainingSettings
 
+    @property
+    def states(self) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
+        """What a checkpoint keeps."""
+        return self.network, self.average, self.optimizer
+
 
 def train(config_path: str | Path) -> Path:
     """Train as a config says, or continue where its `out` folder stands; returns the weight file.
 
     Raises InputError for a wrong config or data that cannot be learned from, ModelError where the loss is no number,
-    and RunError where another training writes to that folder.
+    and RunError where another training writes to that folder or left its checkpoint there.
     """
     settings = read_settings(config_path)
     return teach(start_student(settings), settings)
@@ -64,12 +69,13 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
     Every `check_every` steps a checkpoint is kept, log.jsonl gains a line and samples/ a picture.
     """
     lesson = load_lesson(settings, TileSizes(settings.tile, 0, student.stride))
+    checkpoint = Checkpoint(settings.out / "checkpoint.pt", describe_training(settings, lesson))
     settings.out.mkdir(parents=True, exist_ok=True)
     session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
     check = load_check(lesson.test, lesson.ontology, settings, student.tokenize) if lesson.test else None
     with hold_lock(settings.out), open_log(settings.out, settings.steps) as log:
-        first = load_checkpoint(session)
+        first = take_up(session, checkpoint)
         log.rewind(first)
         report_screening(log, first, lesson)
         began = time.monotonic()
@@ -79,7 +85,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
             if (step + 1) % settings.log_every == 0:
                 log.write(step + 1, {"loss": loss, "seconds": time.monotonic() - began})
             if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
-                save_checkpoint(session, step + 1)
+                checkpoint.save(step + 1, session.states)
                 if check is not None:
                     log.write(step + 1, check_network(session, step + 1, check, lesson.ontology))
         return save_weights(student, session, drop_apart(lesson.ontology))
@@ -90,6 +96,17 @@ def start_session(student: Student, ontology: Ontology, settings: TrainingSettin
     network = freeze_rest(student.place(choose_device(settings.device)), settings.learn)
     optimizer = torch.optim.AdamW(split_decay(network, settings.weight_decay), settings.learning_rate, fused=True)
     return Session(network, copy.deepcopy(network), optimizer, describe_columns(ontology), settings)
+
+
+def take_up(session: Session, checkpoint: Checkpoint) -> int:
+    """Put the folder's checkpoint back; the number of steps done.
+
+    Raises RunError where these are more than the config asks for, or the checkpoint is of another training.
+    """
+    done, asked = checkpoint.load(session.states), session.settings.steps
+    if done > asked:
+        raise RunError(f"{checkpoint.path}: of {done} steps, steps is {asked}; ask for as many, or choose another out")
+    return done
 
 
 def report_screening(log: Log, step: int, lesson: Lesson) -> None:
@@ -196,26 +213,6 @@ def predict_batch(network: nn.Module, batch: Batch, ontology: Ontology) -> Tenso
     logits = torch.cat([predict_logits(network.eval(), part).cpu() for part in parts])
     thresholds = torch.tensor([*(t.threshold for t in ontology.targets), *[0.5] * ABSENT_COLUMNS])
     return (logits.sigmoid() >= thresholds[:, None, None]).float()
-
-
-def save_checkpoint(session: Session, step: int) -> None:
-    """Keep everything a run needs to continue; the file is whole or absent."""
-    states = (session.network, session.average, session.optimizer)
-    with write_whole(session.settings.out / "checkpoint.pt") as partial:
-        torch.save({"step": step, "states": [state.state_dict() for state in states]}, partial)
-
-
-def load_checkpoint(session: Session) -> int:
-    """Put the folder's checkpoint back; the number of steps done, 0 where there is none."""
-    path = session.settings.out / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    network, average, optimizer = checkpoint["states"]
-    session.network.load_state_dict(network)
-    session.average.load_state_dict(average)
-    session.optimizer.load_state_dict(optimizer)
-    return int(checkpoint["step"])
 
 
 def save_weights(student: Student, session: Session, ontology: Ontology) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,7 @@ class Log:
     def rewind(self, step: int) -> None:
         """Drop what a stopped training wrote after the checkpoint at which it is taken up."""
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _read_step(line) <= step]
         self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self._progress.update(self._task, completed=step)
 
@@ -42,6 +43,13 @@ class Log:
         """One line of JSON alone."""
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def _read_step(line: str) -> float:
+    """The step of a line; beyond all steps for one that was cut short when its training was killed."""
+    with suppress(ValueError):
+        return int(json.loads(line)["step"])
+    return math.inf
 
 
 @contextmanager

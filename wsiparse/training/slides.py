@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
@@ -49,6 +50,16 @@ class SlideTile:
     def present(self) -> tuple[str, ...]:
         """Names of all that its picture shows."""
         return (*self.outlined, *map(name_apart, self.parted))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the slide's own, of the tile's place and of all that is drawn in it."""
+        slide = self.source.slide
+        place = (slide.fingerprint or slide.path, self.tiling, self.core, self.known, self.outlined, self.parted)
+        digest = hashlib.sha256(repr(place).encode())
+        for drawn in (self._draw_hidden(), *map(self._draw, self.outlined)):
+            digest.update(np.packbits(drawn).tobytes())
+        return digest.hexdigest()
 
     def read(self) -> Picture:
         """Pixels as the model will see them in a run; a tile that cannot be decoded is hidden as a whole."""

@@ -131,15 +131,20 @@ def start_student(settings: TrainingSettings) -> Student:
     Raises InputError where it cannot take the config's crops or tiles, or has other sizes than the config asks for.
     """
     torch.manual_seed(settings.seed)
-    if not settings.start:
+    path = find_start(settings)
+    if path is None:
         return OpenStudent(OpenNetwork(settings.sizes or OpenSizes()))
-    student = _load_student(settings)
+    student = _load_student(path, settings)
     check_sides(settings, student.stride, f"start {settings.start}")
     return student
 
 
-def _load_student(settings: TrainingSettings) -> Student:
-    path = list_models().get(settings.start, Path(settings.start))
+def find_start(settings: TrainingSettings) -> Path | None:
+    """The file of weights that the config starts from, by its path or a shipped name; None for random ones."""
+    return list_models().get(settings.start, Path(settings.start)) if settings.start else None
+
+
+def _load_student(path: Path, settings: TrainingSettings) -> Student:
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
     header, network = read_weights(path)

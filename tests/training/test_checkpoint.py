@@ -1,0 +1,78 @@
+"""A checkpoint is taken up by the training that it is of, and by no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.teaching import save_pair, write_config
+from tests.training.test_screening import fill_mask, make_table
+from wsiparse.cli import main
+from wsiparse.training.loop import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def change(folder: Path, **changes: Any) -> None:
+    write_config(folder, examples="examples.csv", **changes)
+
+
+def reword(folder: Path) -> None:
+    ontology = folder / "ontology.toml"
+    ontology.write_text(ontology.read_text().replace('"black disc"', '"ink blot"'))
+
+
+def damage(folder: Path) -> None:
+    checkpoint = folder / "out/checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
+
+
+def forget(folder: Path) -> None:
+    checkpoint = folder / "out/checkpoint.pt"
+    kept = torch.load(checkpoint, weights_only=True)
+    torch.save({"step": kept["step"], "states": kept["states"]}, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: change(folder, seed=2), "other seed;"),
+        (lambda folder: change(folder, batch=3, crop=16), "other batch, crop;"),
+        (lambda folder: change(folder, start="wsiparse-open-1", sizes={}), "other "),
+        (lambda folder: save_pair(folder / "0.png", folder / "0_mask.png", 40), "other samples;"),
+        (lambda folder: fill_mask(folder, 0, 0), "other samples;"),
+        (lambda folder: change(folder, steps=1), "of 2 steps, steps is 1;"),
+        (reword, "other targets;"),
+        (forget, "an earlier version;"),
+        (damage, "expected a whole checkpoint"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_table(tmp_path)
+    weights = train(config)
+    before, log = weights.read_bytes(), (tmp_path / "out/log.jsonl").read_bytes()
+    spoil(tmp_path)
+    capsys.readouterr()
+    assert main(["train", str(config)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert "checkpoint.pt" in line
+    assert (weights.read_bytes(), (tmp_path / "out/log.jsonl").read_bytes()) == (before, log)
+
+
+def test_a_training_goes_on_for_longer_and_at_another_rate(tmp_path: Path) -> None:
+    config = make_table(tmp_path)
+    train(config)
+    with (tmp_path / "out/log.jsonl").open("a") as log:
+        log.write('{"step": 2, "lo')  # killed while it was written
+    change(tmp_path, steps=4, learning_rate=1e-4, check_every=4, log_every=2, overlays=0)
+    train(config)
+    lines = (tmp_path / "out/log.jsonl").read_text().splitlines()
+    assert [line for line in lines if '"lo' in line and '"loss"' not in line] == []
+    assert [line.startswith('{"step": 4, "loss"') for line in lines].count(True) == 1

@@ -1,0 +1,94 @@
+"""The checkpoint of a training: all it needs to go on, and what decides its weights, so that no other takes it up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol
+
+import torch
+
+from wsiparse.errors import RunError
+from wsiparse.files import write_whole
+from wsiparse.slides.files import fingerprint_file
+from wsiparse.training.settings import TrainingSettings
+from wsiparse.training.sources import Lesson
+from wsiparse.training.students import find_start
+
+FREE = {
+    *("name", "out", "notes", "device", "log_every", "check_every", "check_pictures", "overlays", "start_share"),
+    *("steps", "learning_rate", "warmup_steps", "average_decay"),
+}
+"""Settings that may change before a training goes on; not `weight_decay`, for the optimiser brings back its own."""
+SHOWN_BY_DATA = {
+    *("ontology", "targets", "examples", "data", "slides", "mapping", "mpp", "case_pattern", "test_share", "apart")
+}
+"""Settings that are compared by what they make of targets and samples, whatever a file is called."""
+_FAULTS = (OSError, EOFError, RuntimeError, UnpicklingError, ValueError, LookupError, TypeError)
+
+
+class Stateful(Protocol):
+    """A network or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it must be given back."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take that back."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that is whole or absent."""
+
+    path: Path
+    decided: Mapping[str, str]
+    """What decides the training's weights, as `describe_training` tells it."""
+
+    def save(self, step: int, states: Sequence[Stateful]) -> None:
+        """Keep the states after so many steps."""
+        kept = {"step": step, "decided": dict(self.decided), "states": [state.state_dict() for state in states]}
+        with write_whole(self.path) as partial:
+            torch.save(kept, partial)
+
+    def load(self, states: Sequence[Stateful]) -> int:
+        """Put the states back; the number of steps done, 0 where there is no file.
+
+        Raises RunError for a file that cannot be read or is of another training.
+        """
+        if not self.path.exists():
+            return 0
+        try:
+            kept = torch.load(self.path, map_location="cpu", weights_only=True)
+            self._refuse_other(kept.get("decided", {}))
+            for state, value in zip(states, kept["states"], strict=True):
+                state.load_state_dict(value)
+            return int(kept["step"])
+        except _FAULTS as error:
+            first = str(error).partition("\n")[0]
+            raise RunError(f"{self.path}: {first}; expected a whole checkpoint; remove it to start anew") from error
+
+    def _refuse_other(self, decided: Mapping[str, str]) -> None:
+        if other := sorted(key for key, value in self.decided.items() if decided.get(key) != value):
+            found = f"other {', '.join(other)}" if decided else "an earlier version"
+            raise RunError(
+                f"{self.path}: of a training with {found}; expected the one that this config tells; choose another "
+                "out, or remove the checkpoint to start anew"
+            )
+
+
+def describe_training(settings: TrainingSettings, lesson: Lesson) -> dict[str, str]:
+    """What decides a training's weights: settings, the weights started from, targets with their words, and samples."""
+    told = {key: value for key, value in asdict(settings).items() if key not in FREE | SHOWN_BY_DATA}
+    start = find_start(settings)
+    told["start"] = fingerprint_file(start) if start else ""
+    texts = {key: json.dumps(value, sort_keys=True) for key, value in told.items()}
+    return {**texts, "targets": lesson.ontology.digest, "samples": _digest(one.fingerprint for one in lesson.train)}
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
