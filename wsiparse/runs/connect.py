@@ -23,6 +23,10 @@ ROLES = {"GPU": 1, "READ": 2}
 JOB_SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 SCHEDULER_FILE_SECONDS = 300
 """How long a scheduler that a batch system starts may take to write its file."""
+QUIET = logging.CRITICAL
+"""Dask's own threshold on clusters started here: what it says of a failed task, with a traceback, a run says itself."""
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -34,6 +38,7 @@ def connect(config: RunConfig) -> Iterator[Client]:
         return
     if config.cluster != "local":
         with _reach(config.cluster) as client:
+            _check_workers(client, config.cluster)
             yield client
         return
     workers = config.workers or max(count_accelerators(), 1)
@@ -64,15 +69,31 @@ def _reach(cluster: str) -> Client:
     """The client of a scheduler that is named by its address, or by the file that it writes when it starts."""
     by_address = "://" in cluster
     if not by_address:
-        _wait_for_file(Path(cluster))
+        _wait_for_file(cluster)
     try:
         return Client(cluster, timeout=20) if by_address else Client(scheduler_file=cluster, timeout=20)
     except OSError as error:
         raise InputError(f"cluster {cluster}: no scheduler answers; start one with `dask scheduler`") from error
 
 
-def _wait_for_file(path: Path) -> None:
-    end = time.monotonic() + SCHEDULER_FILE_SECONDS
+def _check_workers(client: Client, cluster: str) -> None:
+    """Raise InputError where no worker takes tasks of some role: they would wait for ever and say nothing."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not workers:
+        _log.warning("cluster %s has no workers yet: waiting for one", cluster)
+        return
+    missing = [role for role in ROLES if not any(worker["resources"].get(role) for worker in workers)]
+    if missing:
+        roles = " ".join(f"{role}={count}" for role, count in ROLES.items())
+        raise InputError(
+            f"cluster {cluster}: none of its {len(workers)} workers has the resource {missing[0]}; "
+            f'start them with `dask worker ADDRESS --nthreads {THREADS} --resources "{roles}"`'
+        )
+
+
+def _wait_for_file(cluster: str) -> None:
+    path, is_path = Path(cluster), "/" in cluster or cluster.endswith(".json")
+    end = time.monotonic() + (SCHEDULER_FILE_SECONDS if is_path else 0)  # a bare word is a misspelt name
     while path.parent.is_dir() and not path.exists() and time.monotonic() < end:
         time.sleep(0.2)
     if not path.exists():
@@ -91,7 +112,7 @@ def _start_threads() -> LocalCluster:
         resources=ROLES,
         dashboard_address=":0",
         memory_limit=0,
-        silence_logs=logging.ERROR,
+        silence_logs=QUIET,
     )
 
 
@@ -99,13 +120,13 @@ def _start_processes(workers: int) -> SpecCluster:
     """One process an accelerator, which sees that one alone; without accelerators they share the processors."""
     accelerators = count_accelerators()
     threads = max(count_processors() // workers, 1)
-    options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": logging.ERROR}
+    options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": QUIET}
     specs = {
         n: {"cls": Nanny, "options": {**options, "env": _worker_environment(n, accelerators, threads)}}
         for n in range(workers)
     }
     scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
-    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.ERROR)
+    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=QUIET)
 
 
 def _worker_environment(number: int, accelerators: int, threads: int) -> dict[str, str]:

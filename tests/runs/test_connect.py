@@ -1,0 +1,75 @@
+"""Clusters that cannot do the work are refused at once; those that can keep standard error for the run's own lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from tests.conftest import MakeSlide
+from tests.runs.conftest import TONE, Start
+from wsiparse.errors import InputError
+from wsiparse.runs import connect as connecting
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.connect import connect
+
+
+def start_cluster(workers: int, resources: dict[str, int] | None) -> LocalCluster:
+    options = {"processes": False, "dashboard_address": ":0", "threads_per_worker": 1}
+    return LocalCluster(n_workers=workers, resources=resources, **options)
+
+
+@pytest.mark.parametrize(("resources", "missing"), [(None, "GPU"), ({"GPU": 1}, "READ"), ({"READ": 2}, "GPU")])
+def test_workers_without_a_role_are_told_how_to_start(resources: dict[str, int] | None, missing: str) -> None:
+    how = rf'none of its 2 workers has the resource {missing}; start them with `dask .* --resources "GPU=1 READ=2"`'
+    with start_cluster(2, resources) as cluster:
+        config = RunConfig(cluster=cluster.scheduler_address)
+        with pytest.raises(InputError, match=how), connect(config):
+            pass
+
+
+def test_workers_may_come_later(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        start_cluster(0, None) as cluster,
+        caplog.at_level(logging.WARNING, connecting.__name__),
+        connect(RunConfig(cluster=cluster.scheduler_address)) as client,
+    ):
+        assert client.status == "running"
+    assert "no workers yet" in caplog.text
+
+
+def test_a_misspelt_name_is_not_waited_for() -> None:
+    begin = time.monotonic()
+    with (
+        pytest.raises(InputError, match=r"cluster slrum: .* expected serial, local, slurm"),
+        connect(RunConfig(cluster="slrum")),
+    ):
+        pass
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("name", ["scheduler.json", "./scheduler"])
+def test_a_schedulers_file_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connecting, "SCHEDULER_FILE_SECONDS", 0.5)
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="no such scheduler file"), connect(RunConfig(cluster=name)):
+        pass
+    assert time.monotonic() - begin >= 0.5
+
+
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_standard_error_holds_the_runs_own_lines_alone(
+    start: Start, make_slide: MakeSlide, tmp_path: Path, workers: str
+) -> None:
+    good, bad = make_slide(301, 203, name="good.svs"), tmp_path / "bad.svs"
+    bad.write_bytes(b"not a slide")
+    process = start(good, bad, "-o", tmp_path / "out", *TONE, "--cluster", "local", "--workers", workers)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 3
+    events = {(line["slide"], line["event"]) for line in map(json.loads, told.splitlines())}
+    assert {("bad", "failed"), ("good", "done")} < events
