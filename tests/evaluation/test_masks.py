@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.features import rasterize
 
 from tests.evaluation.drawing import NAMES, ONTOLOGY, draw_slide
 from wsiparse.errors import ReferenceFileError
-from wsiparse.evaluation.masks import MaskReference, read_instances, read_mask
+from wsiparse.evaluation.masks import InstanceReference, MaskReference, read_instances, read_mask
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.geometry import Region
 
@@ -102,6 +105,24 @@ def test_a_mask_made_on_the_grid_itself_is_taken_pixel_by_pixel(tmp_path: Path) 
     assert np.array_equal(reference.draw("gland", grid.region, grid), values > 0)
     region = Region(20, 33, 57, 41)
     assert np.array_equal(reference.draw("gland", region, grid), values[region.slices] > 0)
+
+
+@given(st.integers(120, 300), st.integers(120, 300), st.integers(1, 8))
+@example(2220, 2967, 32)
+@example(4443, 3567, 16)
+@example(775, 522, 4)
+@settings(deadline=None, max_examples=40)
+def test_a_masks_outlines_lie_where_its_pixels_are_drawn(width: int, height: int, step: int) -> None:
+    grid = draw_slide(width, height).grid
+    rows, columns = -(-height // step), -(-width // step)  # the last ones may lie partly over the slide's edge
+    numbers = np.arange(1, rows * columns + 1, dtype=np.uint32).reshape(rows, columns)
+    numbers[:-2, :-2] = 0  # what drifts does so most at the far edges
+    reference = InstanceReference(numbers, "gland", grid)
+    objects, shown = reference.list_objects("gland"), reference.number_objects("gland", grid.region, grid)
+    assert objects is not None
+    assert shown is not None
+    burnt = rasterize(zip(objects, numbers[numbers > 0], strict=True), (height, width), dtype="uint32")
+    assert np.array_equal(shown, burnt)
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 400), (400, 298), (200, 152), (100, 100), (133, 102)])

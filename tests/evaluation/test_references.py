@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from shapely import box
 
@@ -43,6 +44,24 @@ def test_a_json_beside_a_mask_is_its_legend(tmp_path: Path) -> None:
     found = find_references(tmp_path, ["a", "b"])
     assert [file.path.name for file in found["a"]] == ["a.png"]
     assert [file.path.name for file in found["b"]] == ["b.json"]
+
+
+@pytest.mark.parametrize("name", ["s1.ome.tif", "s1.OME.TIFF", "s1__gland.ome.tiff"])
+def test_masks_named_as_exports_are_found(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, name)
+    (file,) = find_references(tmp_path, ["s1"])["s1"]
+    assert (file.path.name, file.target) == (name, "gland" if "gland" in name else "")
+
+
+def test_the_mask_of_an_ome_tiff_has_its_name_and_its_legend(tmp_path: Path) -> None:
+    values = np.zeros((300, 400), np.uint8)
+    values[:100] = 7
+    tifffile.imwrite(tmp_path / "s1.ome.tif", values, ome=True)
+    for legend in ("s1.json", "s1.ome.json"):
+        (tmp_path / legend).write_text('{"7": "gland"}')
+        (files,) = {find_references(tmp_path, [name])[name] for name in ("s1", "s1.ome")}
+        assert read_reference(files, SLIDE, NAMES).draw("gland", GRID.region, GRID).sum() == 100 * 400
+        (tmp_path / legend).unlink()
 
 
 def test_ids_with_dots_and_underscores_are_told_apart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from tests.conftest import MakeSlide
 from tests.drawing import draw_tissue
 from wsiparse.cli import main
 from wsiparse.errors import InputError
+from wsiparse.runs.agreement import compare_readers
 from wsiparse.runs.evaluate import evaluate_run
+from wsiparse.runs.run import State
 
 TONE: dict[str, Any] = {
     "model": "tests.tiny:build_tone",
@@ -92,6 +95,45 @@ def test_a_slide_taken_for_empty_is_scored_as_having_found_nothing(make_slide: M
     Image.fromarray(np.full((400, 600), 255, np.uint8)).save(tmp_path / "ref/drawn__dark.png")
     scores = evaluate_run(results.run, tmp_path / "ref").scores
     assert [(score.dice, score.predicted, score.reference) for score in scores] == [(0.0, 0, 240_000)]
+
+
+def test_a_slide_is_scored_on_what_its_row_asks_for(make_slide: MakeSlide, tmp_path: Path) -> None:
+    make_slide(600, 400, pixels=np.full((400, 600, 3), 244, np.uint8), name="blank.svs")
+    make_slide(600, 400, name="drawn.svs")
+    for name in ("dark", "red"):
+        (tmp_path / "ref").mkdir(exist_ok=True)
+        for slide in ("blank", "drawn"):
+            Image.fromarray(np.full((400, 600), 255, np.uint8)).save(tmp_path / f"ref/{slide}__{name}.png")
+    (tmp_path / "m.csv").write_text("slide,targets\nblank.svs,red\ndrawn.svs,\n")
+    results = wsiparse.run(tmp_path / "m.csv", tmp_path / "out", model="tests.tiny:build_tone", cluster="serial")
+    readers = [tmp_path / "ref", shutil.copytree(tmp_path / "ref", tmp_path / "ben")]
+    evaluation = evaluate_run(results.run, tmp_path / "ref")
+    assert results.run.state("blank") is State.EMPTY
+    assert [(score.slide, score.target) for score in evaluation.scores] == [
+        ("blank", "red"),
+        ("drawn", "dark"),
+        ("drawn", "red"),
+    ]
+    pixels = {part.target: part.agreement.shared[1, 1] for part in compare_readers(results.run, readers)}
+    assert pixels == {"red": 2 * 300 * 200, "dark": 600 * 400}
+
+
+def test_a_slide_that_is_gone_does_not_stop_the_others(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.csv").write_text("slide\none.svs\ntwo.svs\n")
+    for name in ("one", "two"):
+        make_slide(301, 203, name=f"{name}.svs")
+        (tmp_path / "ref").mkdir(exist_ok=True)
+        Image.fromarray(np.full((203, 301), 255, np.uint8)).save(tmp_path / f"ref/{name}__dark.png")
+    results = wsiparse.run(tmp_path / "m.csv", tmp_path / "out", **TONE)
+    shutil.copytree(tmp_path / "ref", tmp_path / "ben")
+    (tmp_path / "one.svs").unlink()
+    readers = [part for name in ("ref", "ben") for part in ("--reference", str(tmp_path / name))]
+    assert main(["evaluate", str(results.run.path), *readers]) == 3
+    assert "not compared: one: " in capsys.readouterr().out
+    assert {row["slide"] for row in read_rows(tmp_path / "out/evaluation.csv")} == {"two", ""}
+    assert json.loads((tmp_path / "out/agreement.json").read_text())["slides"] == 1
 
 
 def test_no_reference_at_all_is_refused(make_slide: MakeSlide, tmp_path: Path) -> None:

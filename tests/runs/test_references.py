@@ -22,6 +22,7 @@ from wsiparse.cli import main
 from wsiparse.errors import InputError
 from wsiparse.runs.agreement import compare_readers
 from wsiparse.runs.results import Results
+from wsiparse.runs.run import Run
 
 Rings = list[list[list[float]]]
 SQUARE: Rings = [[[10, 10], [200, 10], [200, 200], [10, 200], [10, 10]]]
@@ -45,6 +46,12 @@ def move(rings: Rings, shift: float) -> Rings:
 def png(width: int, height: int) -> bytes:
     file = BytesIO()
     Image.fromarray(np.ones((height, width), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def black(width: int, height: int) -> bytes:
+    file = BytesIO()
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(file, "png")
     return file.getvalue()
 
 
@@ -119,7 +126,7 @@ def test_a_cohort_without_any_usable_reference_is_refused(
     for name in ("good", "bow"):
         (tmp_path / "ref" / f"{name}.geojson").write_bytes(b"")
     assert main(["evaluate", str(tmp_path / "out"), "--reference", str(tmp_path / "ref")]) == 2
-    assert "of 1 more slides" in capsys.readouterr().err
+    assert "1 more slides" in capsys.readouterr().err
 
 
 READ = """
@@ -191,6 +198,50 @@ def test_readers_without_a_slide_in_common_are_refused(make_slide: MakeSlide, tm
         (tmp_path / reader / f"{name}__dark.png").write_bytes(png(301, 203))
     with pytest.raises(InputError, match="2 readers"):
         compare_readers(results.run, [tmp_path / "anna", tmp_path / "ben"])
+
+
+def test_one_reader_alone_leaves_nothing_of_an_earlier_agreement(make_slide: MakeSlide, tmp_path: Path) -> None:
+    make_slide(301, 203)
+    settings: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial"}
+    wsiparse.run(tmp_path / "drawn.svs", tmp_path / "out", targets=("dark",), **settings)
+    readers = [tmp_path / "first/labels", tmp_path / "second/labels", tmp_path / "model"]
+    for reader in readers:
+        reader.mkdir(parents=True)
+        (reader / "drawn__dark.png").write_bytes(png(301, 203))
+    given = [part for reader in readers for part in ("--reference", str(reader))]
+    assert main(["evaluate", str(tmp_path / "out"), *given]) == 0
+    (dark,) = json.loads((tmp_path / "out/agreement.json").read_text())["targets"]
+    assert dark["readers"] == ["model", *(str(reader.resolve()) for reader in readers)]
+    assert main(["evaluate", str(tmp_path / "out"), *given[:2]]) == 0
+    assert not (tmp_path / "out/agreement.json").exists()
+    with pytest.raises(InputError, match="two readers"):
+        compare_readers(Run(tmp_path / "out"), [readers[0], readers[0]])
+
+
+@pytest.mark.parametrize("shown", ["no outline", "no class", "no pixel", "another target"])
+def test_a_reference_that_shows_nothing_is_named(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str], shown: str
+) -> None:
+    slide = make_slide(301, 203)
+    (tmp_path / "m.csv").write_text(f"id,slide\none,{slide}\ntwo,{slide}\n")
+    settings: dict[str, Any] = {"model": "tests.tiny:build_tone", "tissue": False, "cluster": "serial"}
+    wsiparse.run(tmp_path / "m.csv", tmp_path / "out", targets=("dark", "light"), **settings)
+    (tmp_path / "ref").mkdir()
+    one = {
+        "no outline": ("one.geojson", b'{"type": "FeatureCollection", "features": []}'),
+        "no class": ("one.geojson", outline(SQUARE, "").replace(b'"classification": {"name": ""}', b'"x": 1')),
+        "no pixel": ("one__dark.png", black(301, 203)),
+        "another target": ("one__dark.png", black(301, 203)),
+    }[shown]
+    (tmp_path / "ref" / one[0]).write_bytes(one[1])
+    command = ["evaluate", str(tmp_path / "out"), "--reference", str(tmp_path / "ref")]
+    if shown == "another target":
+        (tmp_path / "ref/two__light.png").write_bytes(png(301, 203))
+        assert main(command) == 3
+        assert "not compared: one: one: the reference shows nothing" in capsys.readouterr().out
+    else:
+        assert main(command) == 2
+        assert "one: the reference shows nothing of what was looked for" in capsys.readouterr().err
 
 
 def test_a_label_drawn_around_many_cells_asks_what_was_found_inside(

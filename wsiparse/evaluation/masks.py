@@ -80,11 +80,18 @@ class MaskReference:
         return self._sampled[1]
 
     def _pick(self, region: Region, grid: Grid) -> Values:
-        height, width = self._values.shape[-2:]
+        (height, width), (down, right) = self._values.shape[-2:], self._ratios
         scale = self._grid.scale_to(grid)
-        columns = _locate(region.x, region.width, width, (grid.width, self._grid.width * scale))
-        rows = _locate(region.y, region.height, height, (grid.height, self._grid.height * scale))
+        # A mask of the grid's own size was made on that grid, whose last pixel may lie partly over the slide's edge.
+        columns = _locate(region.x, region.width, width, 1.0 if width == grid.width else 1 / (right * scale))
+        rows = _locate(region.y, region.height, height, 1.0 if height == grid.height else 1 / (down * scale))
         return pick_pixels(self._values, rows, columns)
+
+    @property
+    def _ratios(self) -> tuple[float, float]:
+        """Level-0 pixels for each pixel of the mask, from top to bottom and from left to right."""
+        height, width = self._values.shape[-2:]
+        return _find_ratio(self._grid.height, height), _find_ratio(self._grid.width, width)
 
 
 class InstanceReference(MaskReference):
@@ -102,8 +109,7 @@ class InstanceReference(MaskReference):
         """Outlines along the mask's pixel edges, in level-0 pixels; pixels of one number are one object."""
         if not self.covers(target):
             return np.empty(0, object)
-        height, width = self._values.shape[-2:]
-        ratios = np.array([_find_ratio(self._grid.width, width), _find_ratio(self._grid.height, height)])
+        ratios = np.array(self._ratios[::-1])
         return np.asarray(shapely.transform(trace_numbers(self._values), lambda points: points * ratios))
 
     def number_objects(self, target: str, region: Region, grid: Grid) -> NDArray[np.int64] | None:
@@ -151,7 +157,7 @@ def read_mask(path: Path, slide: Slide, mpp: float, names: TargetNames, named: s
     """
     values, legend = _open(path, slide, mpp)
     found = find_numbers(path, values)
-    sidecar = path.with_suffix(".json")
+    sidecar = _name_legend(path)
     if named or not (legend or sidecar.exists()):
         target = names.resolve_file(named, path)
         return MaskReference(values, dict.fromkeys(_check_binary(path, found), target), slide.grid)
@@ -178,11 +184,8 @@ def _find_ratio(full: int, size: int) -> float:
     return float(whole) if whole and -(-full // whole) == size else full / size
 
 
-def _locate(start: int, count: int, size: int, extents: tuple[int, float]) -> NDArray[np.int64]:
-    """The mask's pixel under the centre of each of `count` pixels of a grid that has `extents`, whole and exact."""
-    whole, exact = extents
-    # A mask of the grid's own size was made on that grid, whose last pixel may lie partly over the slide's edge.
-    ratio = 1.0 if size == whole else size / exact
+def _locate(start: int, count: int, size: int, ratio: float) -> NDArray[np.int64]:
+    """The mask's pixel, of `size`, under the centre of each of `count` pixels of a grid, `ratio` times as large."""
     places: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * ratio).astype(np.int64)
     places[places >= size] = size - 1
     return places
@@ -196,6 +199,12 @@ def _check_binary(path: Path, found: Values) -> tuple[int, ...]:
             f"{path.stem}.json {{value: target}}, or say that the values are instances"
         )
     return (1, 255)
+
+
+def _name_legend(path: Path) -> Path:
+    """The .json beside a mask: of `x.ome.tif` it is `x.ome.json` or `x.json`."""
+    legend = path.with_suffix(".json")
+    return legend if legend.exists() else legend.with_name(legend.name.replace(".ome.json", ".json"))
 
 
 def _resolve_legend(

@@ -65,7 +65,7 @@ class Evaluation:
     regions: tuple[RegionAgreement, ...] = ()
     """One each slide and target with labels drawn coarsely."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Slides whose reference could not be used, and why."""
+    """Slides that could not be compared, and why."""
     extremes: Mapping[str, Extremes] = field(default_factory=dict)
     """The worst and the best tiles of each target over all slides."""
 

@@ -23,7 +23,7 @@ from wsiparse.slides.slide import Slide
 OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz", ".xml")
 Numbers = NDArray[np.int64]
 """Pixels of a region [h, w]: the number of an object, 0 for none."""
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".bmp", ".ome.zarr", ".zarr")
+MASK_SUFFIXES = (".png", ".ome.tif", ".ome.tiff", ".tif", ".tiff", ".webp", ".bmp", ".ome.zarr", ".zarr")
 
 
 class Reference(Protocol):
@@ -103,9 +103,9 @@ class ReferenceFile:
 def find_references(directory: str | Path, slide_ids: Sequence[str]) -> dict[str, tuple[ReferenceFile, ...]]:
     """The files in a folder that are named after slides; slides without one are left out.
 
-    A slide `s` has outlines `s.geojson`, `s.geojson.gz`, `s.json` or `s.xml`, a mask `s.png`, `.tif`, `.webp` or
-    `.zarr`, or a file a target, such as `s__target.png`. A .json beside a mask of the same name is the mask's legend.
-    Raises ReferenceFileError where there is no such folder or no file for any slide.
+    A slide `s` has outlines `s.geojson`, `s.geojson.gz`, `s.json` or `s.xml`, a mask `s.png`, `.tif`, `.ome.tif`,
+    `.webp` or `.zarr`, or a file a target, such as `s__target.png`. A .json beside a mask of the same name is the
+    mask's legend. Raises ReferenceFileError where there is no such folder or no file for any slide.
     """
     folder = Path(directory)
     if not folder.is_dir():
@@ -131,9 +131,9 @@ def read_reference(
 
 
 def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float) -> Reference:
-    if _match_suffix(file.path.name, OUTLINE_SUFFIXES):
+    if _has_suffix(file.path, OUTLINE_SUFFIXES):
         return read_outlines(file.path, slide, names, file.target)
-    if not _match_suffix(file.path.name, MASK_SUFFIXES) and not is_zarr(file.path):
+    if not _has_suffix(file.path, MASK_SUFFIXES) and not is_zarr(file.path):
         expected = " ".join((*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
         raise ReferenceFileError(f"{file.path}: not a kind of reference that can be read; expected {expected}")
     read = read_instances if file.instances else read_mask
@@ -141,24 +141,24 @@ def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float
 
 
 def _files_of(slide_id: str, files: Sequence[Path]) -> Iterator[ReferenceFile]:
-    masks = {_strip(file, MASK_SUFFIXES) for file in files}
+    masks = {name for file in files for name in _strip(file, MASK_SUFFIXES)}
     for file in files:
-        name = _strip(file, (*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
-        if file.suffix.lower() == ".json" and name in masks:
+        names = _strip(file, (*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
+        if file.suffix.lower() == ".json" and not masks.isdisjoint(names):
             continue
-        if name == slide_id:
+        if slide_id in names:
             yield ReferenceFile(file)
-        elif name.startswith(f"{slide_id}__"):
-            yield ReferenceFile(file, name.removeprefix(f"{slide_id}__"))
+        elif named := [name for name in names if name.startswith(f"{slide_id}__")]:
+            yield ReferenceFile(file, named[0].removeprefix(f"{slide_id}__"))
 
 
-def _strip(file: Path, suffixes: Iterable[str]) -> str:
-    suffix = _match_suffix(file.name, suffixes)
-    return file.name[: -len(suffix)] if suffix else ""
+def _strip(file: Path, suffixes: Iterable[str]) -> list[str]:
+    """What a file is named after: `x`, shortest first, and `x.ome`, too, for `x.ome.tif`."""
+    return sorted((file.name[: -len(suffix)] for suffix in suffixes if _has_suffix(file, (suffix,))), key=len)
 
 
-def _match_suffix(name: str, suffixes: Iterable[str]) -> str:
-    return next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
+def _has_suffix(file: Path, suffixes: tuple[str, ...]) -> bool:
+    return file.name.lower().endswith(suffixes)
 
 
 def _unite(masks: Iterable[NDArray[np.bool_]], region: Region) -> NDArray[np.bool_]:

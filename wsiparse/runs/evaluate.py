@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from wsiparse.errors import ReferenceFileError
+from wsiparse.errors import ReferenceFileError, SlideError
 from wsiparse.evaluation.borders import measure_slide_hd95
 from wsiparse.evaluation.confusion import pool_confusions
 from wsiparse.evaluation.document import write_summary
@@ -21,10 +21,15 @@ from wsiparse.evaluation.objects import ObjectScore
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.table import write_scores
 from wsiparse.maps.labels import LabelImage
-from wsiparse.runs.finished import FinishedSlide
+from wsiparse.runs.finished import FinishedSlide, find_finished
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
+from wsiparse.runs.references import References, ReferenceSource, find_run_references, list_finished
 from wsiparse.runs.run import Run
+
+NOTHING_SHOWN = (
+    "the reference shows nothing of what was looked for; expected outlines or values of a target; "
+    "give outlines without a class one, or name the target"
+)
 
 
 def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = None, hd95: bool = False) -> Evaluation:
@@ -32,38 +37,43 @@ def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = No
 
     References come from `source`, a folder of files named after the slides or a manifest, else from the run's own
     manifest; `mapping` is a file that says what a laboratory's classes mean; `hd95` asks for distances between the
-    borders of regions too. A reference that cannot be used is named in `refused` and the others are compared. Raises
-    InputError where there is no reference, ReferenceFileError where none of them can be used.
+    borders of regions too. A slide or a reference that cannot be used, or that shows nothing to compare, is named in
+    `refused` and the others are compared. Raises InputError where there is no reference, ReferenceFileError where
+    nothing can be compared. What several readers agreed on goes: these may be others.
     """
     origin = ReferenceSource(source, mapping)
     references = find_run_references(run, origin)
     rows = [row for row in list_finished(run) if row.id in references.files]
-    compared: list[Evaluation] = []
+    compared: dict[str, Evaluation] = {}
     refused: dict[str, str] = {}
     for row in rows:
         try:
-            compared.append(_evaluate_row(run, row, references, hd95))
-        except ReferenceFileError as error:
+            compared[row.id] = _evaluate_row(run, row, references, hd95)
+        except (ReferenceFileError, SlideError) as error:
             refused[row.id] = str(error)
-    _refuse_nothing_left(refused, len(rows))
     evaluation = _join_slides(compared, refused)
+    _refuse_nothing_left(evaluation.refused, len(rows))
+    (run.path / "agreement.json").unlink(missing_ok=True)
     write_scores(run.path / "evaluation.csv", evaluation)
     write_summary(run.path / "evaluation.json", evaluation, origin.describe())
     return evaluation
 
 
-def _join_slides(slides: Sequence[Evaluation], refused: Mapping[str, str]) -> Evaluation:
+def _join_slides(compared: Mapping[str, Evaluation], refused: Mapping[str, str]) -> Evaluation:
+    slides = compared.values()
     measures = [measures for slide in slides for measures in slide.measures]
     confusions = pool_confusions(confusion for slide in slides for confusion in slide.confusions)
     regions = tuple(region for slide in slides for region in slide.regions)
     kept = keep_annotated(measures)
     extremes = pool_extremes(slide.extremes for slide in slides)
     shown = {name: extremes[name] for name in dict.fromkeys(part.score.target for part in kept) if name in extremes}
-    return Evaluation(kept, tuple(confusions), regions, refused, shown)
+    told = {part.score.slide for part in kept} | {region.slide for region in regions}
+    silent = {slide: f"{slide}: {NOTHING_SHOWN}" for slide in compared if slide not in told}
+    return Evaluation(kept, tuple(confusions), regions, {**refused, **silent}, shown)
 
 
 def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool) -> Evaluation:
-    finished = FinishedSlide(run, describe_slide(run, row), references.names.ontology.targets)
+    finished = find_finished(run, row)
     reference = references.read(finished.slide, finished.finest_mpp)
     groups = [evaluate_slide(row.id, part.prediction, reference) for part in finished.parts]
     scored = {target.name for target in finished.targets if references.tells_objects(row.id, target)}
@@ -81,7 +91,7 @@ def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool
 
 def _refuse_nothing_left(refused: Mapping[str, str], slides: int) -> None:
     if refused and len(refused) == slides:
-        more = f" (as are the references of {slides - 1} more slides)" if slides > 1 else ""
+        more = f" (nor can {slides - 1} more slides be compared)" if slides > 1 else ""
         raise ReferenceFileError(f"{next(iter(refused.values()))}{more}")
 
 

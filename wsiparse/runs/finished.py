@@ -17,7 +17,10 @@ from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Target
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.references import describe_slide
 from wsiparse.runs.run import Run, State
+from wsiparse.runs.targets import narrow_targets
 from wsiparse.slides.levels import cut_region
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import choose_grid
@@ -42,6 +45,7 @@ class FinishedSlide:
     run: Run
     slide: Slide
     targets: tuple[Target, ...]
+    """What was looked for on it."""
 
     @cached_property
     def parts(self) -> list[FinishedPart]:
@@ -67,6 +71,12 @@ class FinishedSlide:
     @property
     def _is_blank(self) -> bool:
         return self.run.state(self.slide.id) is State.EMPTY
+
+
+def find_finished(run: Run, row: ManifestRow) -> FinishedSlide:
+    """The finished slide of a row; SlideError where its file cannot be opened any more."""
+    targets = narrow_targets(run.targets, row, run.record["config"]["site"])
+    return FinishedSlide(run, describe_slide(run, row), targets)
 
 
 def _predict_nothing(slide: Slide, targets: tuple[Target, ...]) -> Iterator[Prediction]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wsiparse.errors import InputError, TargetError
 from wsiparse.models.model import TextVectors
 from wsiparse.ontology import SITE, Ontology, Target, take_site
+from wsiparse.runs.manifest import ManifestRow
 
 NEAREST = 3
 """How many targets a refusal names."""
@@ -82,6 +83,12 @@ def choose_targets(ontology: Ontology, matches: Sequence[Match]) -> tuple[Target
             prompts = f"{match.target.prompt!r} and {wanted[match.target.name].prompt!r}"
             raise InputError(f"target {match.target.name!r}: asked for as {prompts}; expected one of them in a run")
     return tuple(wanted.get(target.name, target) for target in ontology.targets if not wanted or target.name in wanted)
+
+
+def narrow_targets(targets: Sequence[Target], row: ManifestRow, site: str | None) -> tuple[Target, ...]:
+    """The run's targets, or those that a slide's row names, as they are asked for at its site or the run's."""
+    occurring = take_site(targets, row.site or site)
+    return tuple(target for target in occurring if not row.targets or target.name in row.targets)
 
 
 def refuse_site(targets: Sequence[Target], matches: Sequence[Match], site: str | None) -> None:
