@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def test_a_canvas_is_opened_as_it_was_made_and_pickles(canvas: Canvas) -> None:
 
 
 def test_another_plan_is_refused_with_both_digests(canvas: Canvas) -> None:
-    with pytest.raises(RunError, match=r"holds plan 01234567, expected ffffffff; .* --overwrite"):
+    with pytest.raises(RunError, match=r"holds plan 01234567, expected ffffffff; .* begin it anew"):
         create_canvas(canvas.path, "f" * 64, canvas.tiling, TARGETS)
 
 
@@ -148,19 +147,10 @@ def test_other_targets_are_refused_even_under_the_same_digest(canvas: Canvas) ->
         create_canvas(canvas.path, DIGEST, canvas.tiling, TARGETS[:2])
 
 
-def test_overwrite_starts_anew(canvas: Canvas) -> None:
-    write_canvas(canvas, draw_maps(canvas.grid, 3))
-    anew = create_canvas(canvas.path, "f" * 64, canvas.tiling, TARGETS[:1], overwrite=True)
-    assert open_canvas(canvas.path) == anew == replace(canvas, digest="f" * 64, targets=TARGETS[:1])
-    assert written_blocks(anew) == set()
-
-
-def test_overwrite_does_not_delete_what_is_no_canvas(tmp_path: Path) -> None:
+def test_what_is_no_canvas_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-    (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="without the attribute 'wsiparse'"):
-        create_canvas(tmp_path, DIGEST, draw_tiling(), TARGETS, overwrite=True)
-    assert (tmp_path / "thesis.txt").exists()
+        create_canvas(tmp_path, DIGEST, draw_tiling(), TARGETS)
 
 
 def test_the_canvases_of_a_slide_are_listed(tmp_path: Path) -> None:

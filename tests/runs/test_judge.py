@@ -113,7 +113,7 @@ def test_cutting_a_slide_otherwise_changes_no_verdict(
 
 
 def test_a_cluster_judges_as_one_process_does(make_slide: MakeSlide, tmp_path: Path, fits: Path) -> None:
-    slide = make_slide(301, 203)
+    slide = make_slide(301, 203, tile=96)
     corrupt(slide)
     settings = {**RIVALS, "validity": str(fits), "recognition": "code", "block_tiles": 2}
     serial = wsiparse.run(slide, tmp_path / "serial", **settings)
@@ -147,7 +147,7 @@ def test_a_run_that_was_stopped_says_the_same_in_the_end(
     call: int,
     validity: str,
 ) -> None:
-    slide = make_slide(301, 203)
+    slide = make_slide(301, 203, tile=96)
     corrupt(slide)
     settings = {**RIVALS, "block_tiles": 1, "validity": str(fits) if validity != "off" else "off"}
     whole = wsiparse.run(slide, tmp_path / "whole", **settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,17 +60,13 @@ class Canvas:
         return Path(self.path, str(level))
 
 
-def create_canvas(
-    path: str | Path, digest: str, tiling: Tiling, targets: Sequence[Target], overwrite: bool = False
-) -> Canvas:
+def create_canvas(path: str | Path, digest: str, tiling: Tiling, targets: Sequence[Target]) -> Canvas:
     """Make the canvas of a plan, or take up the one that the same plan began.
 
-    Raises RunError where another plan's canvas, or anything else, lies at `path`; `overwrite` starts another canvas
-    anew. Call it while nobody writes to this canvas: leftovers of killed writers are removed.
+    Raises RunError where another plan's canvas, or anything else, lies at `path`. Call it while nobody writes to this
+    canvas: leftovers of killed writers are removed.
     """
     canvas = Canvas(str(path), digest, tiling, tuple(targets))
-    if overwrite:
-        _remove_canvas(canvas)
     if Path(path, "zarr.json").exists():
         _check_same(canvas, open_canvas(path))
         remove_partials(Path(path))
@@ -160,22 +155,15 @@ def _create_files(canvas: Canvas) -> None:
     write_group(Path(canvas.path), {"ome": ome, "wsiparse": describe_canvas(canvas)})
 
 
-def _remove_canvas(canvas: Canvas) -> None:
-    if Path(canvas.path, "zarr.json").exists():
-        open_canvas(canvas.path)  # refuses to delete what is not ours
-        with report_unwritable(Path(canvas.path)):
-            shutil.rmtree(canvas.path)
-
-
 def _check_same(canvas: Canvas, found: Canvas) -> None:
     if found.digest != canvas.digest:
         raise RunError(
             f"{canvas.path} holds plan {found.digest[:8]}, expected {canvas.digest[:8]}; choose another output folder, "
-            "or say --overwrite to start anew"
+            "or delete the slide's to begin it anew"
         )
     if (found.tiling, found.targets) != (canvas.tiling, canvas.targets):
         names = [target.name for target in found.targets]
         raise RunError(
-            f"{canvas.path} holds other targets or tiles ({names}); choose another output folder, or say "
-            "--overwrite to start anew"
+            f"{canvas.path} holds other targets or tiles ({names}); choose another output folder, or delete the "
+            "slide's to begin it anew"
         )

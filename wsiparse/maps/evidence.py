@@ -79,4 +79,4 @@ def _read_file(path: Path) -> Evidence | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise OutputError(f"{path}: {error}; expected the evidence of a block; start anew with --overwrite") from error
+        raise OutputError(f"{path}: {error}; delete the slide's folder and run again") from error

@@ -111,7 +111,7 @@ class Shards:
             place_chunks(shard_file(self.path, self.array.ndim, row, column), self.cut, self.chunk, inside, out)
         except (OSError, DamagedShardError) as error:
             raise OutputError(
-                f"{self.path}: damaged shard in {part} ({error}); run the slide again with --overwrite"
+                f"{self.path}: damaged shard in {part} ({error}); delete the slide's folder and run again"
             ) from error
 
 
@@ -159,7 +159,7 @@ def _block_side(array: zarr.Array[Any]) -> int:
 
 
 def _open_array(path: Path) -> zarr.Array[Any]:
-    expected = "expected a Zarr array of a run; run the slide again with --overwrite"
+    expected = "expected a Zarr array of a run; delete the slide's folder and run again"
     try:
         array = zarr.open(store=str(path), mode="r")
     except (OSError, ValueError) as error:

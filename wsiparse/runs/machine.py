@@ -65,6 +65,11 @@ def free_disk(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def used_disk(path: Path) -> int:
+    """Bytes that the files in a folder take, which need not be there."""
+    return sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
+
+
 def describe_machine() -> dict[str, Any]:
     """Name, processors, memory and system, for the record of a run."""
     return {

@@ -70,6 +70,7 @@ def parse_run(
             left = start.choose(run, rows)
             for row in left:
                 (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
+            order = replace(order, anew=start.retry_failed)
             engine.parse_cohort(order, left, _listen_while_there(run, listen))
             write_summary(run)
     return run

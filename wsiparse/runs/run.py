@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wsiparse.errors import OutputError, RunError
+from wsiparse.errors import InputError, OutputError, RunError
 from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
@@ -75,9 +75,10 @@ class Run:
         folder = self.folder(slide_id)
         if (folder / "failed.json").exists():
             return State.FAILED
-        if (folder / "summary.json").exists():
+        try:
             return State(read_json(folder / "summary.json")["state"])
-        return State.PENDING
+        except (FileNotFoundError, ValueError):  # the second of a file that was empty when the power came back
+            return State.PENDING
 
     def summary(self, slide_id: str) -> dict[str, Any]:
         """What a finished slide says of itself: areas, counts, seconds."""
@@ -124,6 +125,10 @@ class Start:
     shard: tuple[int, int] | None = None
     """(i, n): of the slides i, i + n, … alone; others take the rest."""
 
+    def __post_init__(self) -> None:
+        if self.overwrite and self.shard:
+            raise InputError("--overwrite with --shard would remove what other shards wrote; say one or the other")
+
     def choose(self, run: Run, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
         """The slides that are left to this command."""
         left = {State.PENDING, State.FAILED} if self.retry_failed else {State.PENDING}
@@ -152,6 +157,7 @@ def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], s
         _clear(run)
     if (path / "run.json").exists():
         refuse_other(run, record["fingerprint"])
+        _refuse_changed(run, rows, record["config"]["mpp"])
         rows = _join_rows(run.rows, rows)
     else:
         _refuse_files(path)
@@ -207,6 +213,26 @@ def refuse_other(run: Run, fingerprint: str) -> None:
             f"{run.path}: holds a run of another model, targets, settings or version ({found[:8]}, this command is "
             f"{fingerprint[:8]}); choose another folder or start anew with --overwrite"
         )
+
+
+def _refuse_changed(run: Run, rows: Sequence[ManifestRow], mpp: float | None) -> None:
+    """Raise RunError where a slide that is done was parsed at another scale or for other targets than are asked now."""
+    known = {row.id: row for row in run.rows}
+    for row in rows:
+        if row.id in known and run.state(row.id) in {State.DONE, State.EMPTY}:
+            was, asked = _describe_asked(run, known[row.id], None), _describe_asked(run, row, mpp)
+            if was != asked:
+                raise RunError(
+                    f"slide {row.id} is done as {was} and {asked} is asked for now; delete {run.folder(row.id)} to "
+                    "parse it anew, or restore what changed"
+                )
+
+
+def _describe_asked(run: Run, row: ManifestRow, mpp: float | None) -> str:
+    summary = run.summary(row.id)
+    given = row.mpp or (mpp or summary["mpp"] if summary["mpp_source"] == "settings" else None)
+    targets = ", ".join(sorted(row.targets)) or "all targets"
+    return f"mpp {given or 'of its file'}, {targets}, site {row.site or 'of the run'}"
 
 
 def _join_rows(old: Sequence[ManifestRow], new: Sequence[ManifestRow]) -> list[ManifestRow]:

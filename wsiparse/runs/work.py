@@ -7,8 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wsiparse.errors import MppError
-from wsiparse.maps.canvas import Canvas, create_canvas, create_store, written_blocks
+from wsiparse.errors import MppError, OutputError, RunError
+from wsiparse.files import remove_whole_folder
+from wsiparse.maps.canvas import Canvas, create_canvas, create_store, list_canvases, written_blocks
 from wsiparse.maps.labels import create_labels
 from wsiparse.maps.metadata import list_levels
 from wsiparse.maps.pyramid import create_levels
@@ -16,7 +17,7 @@ from wsiparse.models.load import ModelSpec
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Target, list_groups, take_site
 from wsiparse.runs.config import RunConfig
-from wsiparse.runs.machine import free_disk, usable_memory
+from wsiparse.runs.machine import free_disk, usable_memory, used_disk
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, choose_tiling, group_passes
 from wsiparse.runs.retry import retry_passing
@@ -50,6 +51,8 @@ class Order:
     """What the texts that asked for them were taken for; none where nothing was asked."""
     output: str
     rules: Rules
+    anew: bool = False
+    """Begin slides anew that were begun under another plan, which else are refused."""
 
     def folder(self, row: ManifestRow) -> Path:
         """Where a slide's results go."""
@@ -192,17 +195,46 @@ def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
 def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     """Plan a slide, refuse what cannot fit, and make its empty maps or take up those that are there."""
     planned, folder = plan_slide(order, row), order.folder(row)
-    budgets = [project_pass(order, part, plan) for part, plan in planned.passes]
-    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
-    for budget in budgets:
-        refuse_unaffordable(budget, memory, free_disk(folder))
     refuse_lost(Path(order.output))
+    _make_room(folder, planned, order.anew)
+    _refuse_unaffordable(order, planned, folder)
     works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
     if works:
         create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
     tissue = planned.tissue
     shares = (tissue.share, tissue.pen_share) if tissue else (None, None)
     return SlideWork(planned.slide, str(folder), order.model, works, order.rules, order.config.simplify, *shares)
+
+
+def _make_room(folder: Path, planned: SlidePlan, anew: bool) -> None:
+    """Refuse what another plan began in a slide's folder, or remove it."""
+    if not (folder / "parse.zarr").exists() or _is_of(planned, folder):
+        return
+    if not anew:
+        raise RunError(
+            f"{folder} was begun under another plan: other block_tiles, overlap or mpp, or the slide's file was "
+            "exchanged; with --retry-failed it goes on under the old ones, or is begun anew"
+        )
+    remove_whole_folder(folder)
+
+
+def _is_of(planned: SlidePlan, folder: Path) -> bool:
+    """Whether all canvases of a slide's folder are of a plan."""
+    digests = {plan.digest for _, plan in planned.passes}
+    try:
+        return all(canvas.digest in digests for canvas in list_canvases(folder / "parse.zarr"))
+    except OutputError:
+        return False
+
+
+def _refuse_unaffordable(order: Order, planned: SlidePlan, folder: Path) -> None:
+    """Raise PlanError where the passes together need more than there is; what they wrote already is theirs."""
+    budgets = [project_pass(order, part, plan) for part, plan in planned.passes]
+    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
+    disk = free_disk(folder) + used_disk(folder)
+    for budget in budgets:
+        refuse_unaffordable(budget, memory, disk)
+        disk -= budget.disk_bytes
 
 
 def _make_pass(folder: Path, part: Pass, plan: TilePlan) -> PassWork:

@@ -1,0 +1,119 @@
+"""What changes between a command and the next into the same folder: refused in one line, or done, never mixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeSlide
+from tests.outputs import hash_results
+from tests.runs.conftest import SIZE, TONE, run
+from wsiparse.cli import main
+from wsiparse.runs.run import State, open_run
+
+CORE = 64
+MANIFEST = "id,slide,mpp,targets,site\n{},{},{},{},\n"
+
+
+@pytest.fixture
+def slide(slides: Path) -> Path:
+    return slides / "s0.svs"
+
+
+@pytest.fixture
+def plain(make_slide: MakeSlide) -> Path:
+    """A slide that states no µm per pixel."""
+    return make_slide(*SIZE, None, name="plain.svs")
+
+
+@pytest.fixture
+def begun(slide: Path, tmp_path: Path) -> Path:
+    """A run that was stopped after its first block."""
+    out = tmp_path / "begun"
+    assert run(slide, "-o", out, *TONE, "--block-tiles", "1") == 0
+    shards = sorted(path for path in out.rglob("0/c/0/*/*") if path.name.isdecimal())
+    for shard in shards[1:]:
+        shard.unlink()
+    (out / "s0/summary.json").unlink()
+    return out
+
+
+def count_shards(out: Path) -> int:
+    return sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*"))
+
+
+def test_fewer_tiles_a_block_are_taken_for_a_slide_that_is_tried_again(slide: Path, begun: Path) -> None:
+    assert run(slide, "-o", begun, *TONE) == 2
+    assert open_run(begun).failure("s0")["reason"] == "run_mismatch"
+    assert "block_tiles" in open_run(begun).failure("s0")["message"]
+    assert count_shards(begun) == 1
+    assert run(slide, "-o", begun, *TONE, "--retry-failed") == 0
+    whole = begun.with_name("whole")
+    assert run(slide, "-o", whole, *TONE) == 0
+    assert hash_results(begun) == hash_results(whole)
+
+
+def test_under_the_old_settings_it_goes_on(slide: Path, begun: Path) -> None:
+    kept = next(path for path in begun.rglob("0/c/0/*/*") if path.name.isdecimal())
+    then = kept.stat().st_mtime_ns
+    assert run(slide, "-o", begun, *TONE) == 2
+    assert run(slide, "-o", begun, *TONE, "--block-tiles", "1", "--retry-failed") == 0
+    assert kept.stat().st_mtime_ns == then
+
+
+def test_what_a_slide_wrote_already_is_no_longer_asked_of_the_disk(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [slide, *TONE, "--block-tiles", "1", "--targets", "dark", "-o"]
+    assert run(*command, tmp_path / "out") == 0
+    (tmp_path / "out/s0/summary.json").unlink()
+    width, height = (-(-length // CORE) * CORE for length in SIZE)
+    bound = width * height * 4 // 3  # a map and its pyramid
+    monkeypatch.setattr("wsiparse.runs.work.free_disk", lambda path: bound - 1)
+    assert run(*command, tmp_path / "out") == 0
+    assert run(*command, tmp_path / "other") == 2
+
+
+@pytest.mark.parametrize("changed", [("0.25", "dark"), ("0.5", "red"), ("", "dark")])
+def test_a_slide_that_is_done_keeps_its_scale_and_targets(
+    slide: Path, tmp_path: Path, changed: tuple[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, manifest = tmp_path / "out", tmp_path / "m.csv"
+    manifest.write_text(MANIFEST.format("a", slide, "0.5", "dark"))
+    assert run(manifest, "-o", out, *TONE) == 0
+    before = (out / "slides.csv").read_bytes()
+    manifest.write_text(MANIFEST.format("a", slide, *changed))
+    assert run(manifest, "-o", out, *TONE) == 2
+    assert f"slide a is done as mpp 0.5, dark, site of the run and mpp {changed[0] or 'of its file'}" in (
+        capfd.readouterr().err
+    )
+    assert (out / "slides.csv").read_bytes() == before
+
+
+def test_a_slide_that_is_done_keeps_the_mpp_of_the_command(
+    slide: Path, tmp_path: Path, plain: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [slide, plain, "-o", tmp_path / "out", *TONE]
+    assert run(*command) == 3
+    assert run(*command, "--mpp", "0.5", "--retry-failed") == 0
+    assert run(*command) == 0
+    assert run(*command, "--mpp", "0.25") == 2
+    assert "slide plain is done as mpp 0.5" in capfd.readouterr().err
+
+
+def test_a_shard_does_not_overwrite(slide: Path, begun: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(slide, "-o", begun, *TONE, "--shard", "0/1", "--overwrite") == 2
+    assert "other shards" in capfd.readouterr().err
+    assert count_shards(begun) == 1
+
+
+def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(slide, "-o", out, *TONE) == 0
+    before = hash_results(out)
+    (out / "s0/summary.json").write_bytes(b"")
+    assert main(["status", str(out)]) == 0
+    assert open_run(out).state("s0") is State.PENDING
+    assert run(slide, "-o", out, *TONE) == 0
+    assert hash_results(out) == before
