@@ -190,3 +190,30 @@ def test_an_image_that_shows_nothing_has_the_size_of_what_is_absent() -> None:
     gland = Target("gland", "gland in pathology", "gland", (0, 0, 0), 0.5)
     (scaled,) = scale_picture(picture, Ontology((gland,)), {"gland": 1.0})
     assert scaled.pixels.shape == (4, 4, 3)
+
+
+def load_mask(folder: Path, name: str) -> Picture:
+    with Image.open(folder / name) as mask:
+        Image.new("RGB", mask.size).save(folder / "image.png")
+    return load_picture(Example(folder / "image.png", folder / name, ("x",), "one", "train"))
+
+
+def draw_mask() -> Image.Image:
+    mask = Image.new("L", (80, 64))
+    mask.paste(255, (20, 10, 40, 30))
+    return mask
+
+
+@pytest.mark.parametrize(("name", "width"), [("a.jpg", 80), ("a.webp", 80), ("a.png", 61)])
+def test_a_mask_with_smoothed_edges_is_refused(tmp_path: Path, name: str, width: int) -> None:
+    draw_mask().resize((width, 64), Image.Resampling.BILINEAR).save(tmp_path / name)
+    with pytest.raises(ReferenceFileError, match=rf"image\.png: mask {name} has values between 0 and 255"):
+        load_mask(tmp_path, name)
+
+
+def test_numbers_of_many_objects_are_no_smoothed_edges(tmp_path: Path) -> None:
+    numbers = np.kron(np.arange(256).reshape(16, 16), np.ones((3, 3))).astype(np.uint8)
+    Image.fromarray(numbers).save(tmp_path / "a.png")
+    assert load_mask(tmp_path, "a.png").borders is not None
+    Image.new("L", (8, 8), 255).save(tmp_path / "white.jpg")
+    assert load_mask(tmp_path, "white.jpg").mask.all()

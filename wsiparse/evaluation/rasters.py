@@ -41,10 +41,24 @@ def open_picture(path: Path, slide: Slide, mpp: float) -> Raster:
 
     Raises ReferenceFileError for a file that cannot be read, for colours and fractions.
     """
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return _drop_channels(path, _read_picture(path))
+    if not _is_tiff(path):
+        return _take_grey(path, _decode(path))
     try:
         return _open_tiff(path, slide, mpp)
+    except _FAULTS as error:
+        raise ReferenceFileError(f"{path}: {error}; {UNREADABLE}") from error
+
+
+def read_picture(path: Path) -> Values:
+    """A mask as a whole, as `open_picture` reads it, of a pyramid the finest level; or colours [h, w, 3].
+
+    Raises ReferenceFileError for a file that cannot be read and for fractions.
+    """
+    if not _is_tiff(path):
+        return _take_whole(path, _decode(path))
+    try:
+        with tifffile.TiffFile(path) as file:
+            return _take_whole(path, _read_level(file.series[0].levels[0]))
     except _FAULTS as error:
         raise ReferenceFileError(f"{path}: {error}; {UNREADABLE}") from error
 
@@ -94,38 +108,84 @@ def check_size(path: Path, raster: Raster, grid: Grid) -> None:
         )
 
 
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff")
+
+
 def _open_tiff(path: Path, slide: Slide, mpp: float) -> Raster:
     with ExitStack() as stack:
         file = stack.enter_context(tifffile.TiffFile(path))
         levels = file.series[0].levels
         level = choose_level([(level.sizes["width"], level) for level in levels], slide, mpp)
-        if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui":
-            return _drop_channels(path, np.asarray(level.asarray()))
+        if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui" or _is_negative(level.keyframe):
+            return _take_grey(path, _read_level(level))
         raster = zarr.open_array(level.aszarr(), mode="r")
         weakref.finalize(raster, stack.pop_all().close)  # the file stays open as long as it is read from
         return raster
 
 
-def _read_picture(path: Path) -> Values:
+def _read_level(level: tifffile.TiffPageSeries) -> Values:
+    """The pixels of a level, such that 0 is black and channels come last."""
+    values, page = np.asarray(level.asarray()), level.keyframe
+    if "S" in level.axes:
+        values = np.moveaxis(values, level.axes.index("S"), -1)
+    if _is_negative(page) and values.dtype.kind in "bu":
+        values = values ^ values.dtype.type((1 << page.bitspersample) - 1)
+    return values if page.colormap is None else _name_colors(values, page.colormap.T)
+
+
+def _is_negative(page: tifffile.TiffPage) -> bool:
+    """Whether 0 is white; not of what tifffile itself made of True and False, for it says so and stores True as 1."""
+    own = page.bitspersample == 1 and page.software.startswith("tifffile")
+    return bool(page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not own)
+
+
+def _decode(path: Path) -> Values:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return np.asarray(image)
+                values = np.asarray(image)
+                palette = image.getpalette("RGB") if image.mode == "P" else None
     except Image.DecompressionBombError as error:
         raise ReferenceFileError(f"{path}: too large a picture ({error}); convert it to a pyramidal TIFF") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ReferenceFileError(f"{path}: {error}; {UNREADABLE}") from error
+    return values if palette is None else _name_colors(values, np.reshape(palette, (-1, 3)))
 
 
-def _drop_channels(path: Path, values: Values) -> Values:
-    """One channel of a grey picture that was stored as RGB, with or without alpha."""
+def _name_colors(places: Values, palette: Values) -> Values:
+    """Places [h, w] in a palette [n, 3], as label images number classes; 0 and 1 where they are black and one other.
+
+    Programs that reduce a mask to its two colours put them in any order.
+    """
+    used = np.unique(places)
+    black = [place for place in used if place < len(palette) and not palette[place].any()]
+    is_mask = len(used) == 2 and len(black) == 1 and black != [0]
+    return np.asarray(places != black[0], np.uint8) if is_mask else places
+
+
+def _take_grey(path: Path, values: Values) -> Values:
+    """One channel of a grey picture; colours are refused."""
+    grey = _take_whole(path, values)
+    if grey.ndim != 2:
+        raise _refuse(path, grey)
+    return grey
+
+
+def _take_whole(path: Path, values: Values) -> Values:
+    """Whole numbers without alpha; one channel of a grey picture that was stored as RGB."""
     if values.ndim == 3 and values.shape[-1] in (2, 4):
         values = values[..., :-1]
-    grey = values[..., 0] if values.ndim == 3 else values
-    if grey.ndim != 2 or grey.dtype.kind not in "bui" or (values.ndim == 3 and (values != grey[..., None]).any()):
-        raise ReferenceFileError(
-            f"{path}: {values.dtype} values {values.shape} in colours or fractions, expected one channel of whole "
-            "numbers; export the mask, not a picture of it"
-        )
-    return grey
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.dtype.kind not in "bui":
+        raise _refuse(path, values)
+    return values
+
+
+def _refuse(path: Path, values: Values) -> ReferenceFileError:
+    return ReferenceFileError(
+        f"{path}: {values.dtype} values {values.shape} in colours or fractions, expected one channel of whole numbers; "
+        "export the mask, not a picture of it"
+    )

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from wsiparse.errors import ReferenceFileError, TargetError
+from wsiparse.evaluation.rasters import read_picture
 from wsiparse.ontology import Ontology
 from wsiparse.training.examples import Example
 from wsiparse.training.touching import find_borders
+
+NEARLY_WHITE = 240
+"""Value from which a pixel of a mask was 255 before losses."""
 
 
 @dataclass(frozen=True)
@@ -153,16 +157,27 @@ def _stack_masks(masks: Sequence[NDArray[np.bool_]], size: tuple[int, ...]) -> N
 def _read_mask(example: Example, size: tuple[int, ...]) -> NDArray[np.integer]:
     """A mask's values [H, W], which may number its objects; of a coloured one 0 and 1."""
     try:
-        with Image.open(example.mask) as image:
-            values = np.atleast_3d(np.asarray(image))
-            colors = len([band for band in image.getbands() if band != "A"])
-    except (OSError, UnidentifiedImageError) as error:
-        raise ReferenceFileError(f"{example.image.name}: {error}; expected an image and its mask") from error
-    flat = values[..., 0] if colors == 1 else values[..., :colors].any(-1)
-    mask = np.asarray(flat, np.int64)
+        values = read_picture(example.mask)
+    except ReferenceFileError as error:
+        raise ReferenceFileError(f"{example.image.name}: mask {error}") from error
+    if _is_smoothed(example.mask, values):
+        raise ReferenceFileError(
+            f"{example.image.name}: mask {example.mask.name} has values between 0 and 255 along its edges; expected "
+            "these two alone, or numbers of objects; export it without smoothing, as PNG or TIFF"
+        )
+    mask = np.asarray(values if values.ndim == 2 else values.any(-1), np.int64)
     if mask.shape != size:
         raise ReferenceFileError(f"{example.image.name}: image {size}, mask {mask.shape}; expected equal sizes")
     return mask
+
+
+def _is_smoothed(path: Path, values: NDArray[np.integer]) -> bool:
+    """Whether a mask of 0 and 255 was blurred or compressed with losses; most numbers of objects are not near 255."""
+    found, counts = np.unique(values[values > 0], return_counts=True)
+    if len(found) < 2:
+        return False
+    lossy = path.suffix.lower() in (".jpg", ".jpeg")
+    return bool(lossy or (found[-1] == 255 and 2 * counts[found >= NEARLY_WHITE].sum() > counts.sum()))
 
 
 def weigh_pictures(
