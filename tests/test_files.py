@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,16 @@ def test_a_place_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="cannot write") as caught:
         write(tmp_path / "file" / "a")
     assert "\n" not in str(caught.value)
+
+
+def test_a_place_that_may_only_be_read_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OutputError, match="cannot write: Read-only file system"):
+        write_json(tmp_path / "a.json", {})
 
 
 def test_folders_are_made_below_one_that_is_there_alone(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def write_whole(path: Path, within: Path | None = None) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {error.strerror}; free the disk or choose another output") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written nothing can be removed, and that is said already
+            partial.unlink(missing_ok=True)
 
 
 def _make_folders(folder: Path, within: Path | None) -> None:

@@ -78,6 +78,17 @@ def test_a_process_id_that_is_used_again_holds_nothing(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("left", [b"", bytes(300)])
+@pytest.mark.parametrize("scope", ["all", "0-of-3"])
+def test_what_a_power_loss_leaves_holds_nothing(tmp_path: Path, left: bytes, scope: str) -> None:
+    (tmp_path / lock.FOLDER).mkdir()
+    (tmp_path / lock.FOLDER / scope).write_bytes(left)
+    assert read_holder(tmp_path) is None
+    with hold_lock(tmp_path):
+        assert read_holder(tmp_path)
+        assert [path.name for path in (tmp_path / lock.FOLDER).iterdir()] == ["all"]
+
+
 @pytest.mark.usefixtures("quick")
 def test_another_machine_is_believed_while_it_touches_its_lock(tmp_path: Path) -> None:
     holder = foreign(tmp_path)

@@ -90,19 +90,19 @@ def _link(mine: Path, holder: Holder) -> None:
 
 def _wait_for_sign(path: Path) -> Holder | None:
     """The holder of a lock once it has shown that it lives; None when it is free, the dead one's file removed."""
-    holder, first = _read(path), _touched(path)
+    first, holder = _touched(path), _read(path)
     end = time.monotonic() + STALE_SECONDS
     while holder and not holder.is_dead and _seconds_untouched(path) < STALE_SECONDS and time.monotonic() < end:
         if holder.lives_here or _touched(path) != first:
             return holder
         time.sleep(min(1.0, STALE_SECONDS / 20))
         holder = _read(path)
-    if holder:
+    if holder or first:  # a file without a holder is a dead run's too
         _remove_dead(path, holder)
     return None
 
 
-def _remove_dead(path: Path, dead: Holder) -> None:
+def _remove_dead(path: Path, dead: Holder | None) -> None:
     """Remove a dead run's lock; a living one that took its place in the meantime is put back."""
     aside = path.with_name(f".{uuid.uuid4().hex}")
     try:
@@ -110,7 +110,7 @@ def _remove_dead(path: Path, dead: Holder) -> None:
     except FileNotFoundError:
         return
     found = _read(aside)
-    if found and found.token != dead.token:
+    if found and found != dead:
         os.link(aside, path)
     aside.unlink()
 
@@ -120,9 +120,10 @@ def _locks(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Holder | None:
+    """The holder by its file; None where there is no file, or one that a power loss left empty or half written."""
     try:
         return Holder(**orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, orjson.JSONDecodeError):
         return None
 
 
