@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from wsiparse.evaluation.scores import Score
 from wsiparse.training.losses import (
     BORDER_WEIGHT,
     RANK_SHARE,
     SMOOTH,
     Columns,
+    compare_masks,
     measure_dice,
     rank_logits,
     score_batch,
@@ -30,6 +32,21 @@ def test_dice_equals_a_count_over_known_pixels(seed: int, images: int, columns: 
         both = sum(int((predicted[n, k] & truth[n, k]).sum()) for n in range(images) if known[n, k])
         sizes = sum(int(predicted[n, k].sum() + truth[n, k].sum()) for n in range(images) if known[n, k])
         assert float(dice[k]) == pytest.approx((2 * both + SMOOTH) / (sizes + SMOOTH), rel=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+@settings(deadline=None, max_examples=30)
+def test_a_check_tells_the_dice_that_evaluation_tells(seed: int, images: int) -> None:
+    random = np.random.default_rng(seed)
+    predicted, truth = (random.random((images, 4, 6, 5)) < 0.3 for _ in range(2))
+    predicted[:, 2:], truth[:, 2] = False, False
+    known = np.ones((images, 4), np.bool_)
+    known[:, 0] = False
+    dice = compare_masks(*(torch.from_numpy(array).float() for array in (predicted, truth, known)))
+    scored = Score("", "", *(int(mask[:, 1].sum()) for mask in (predicted & truth, predicted, truth)))
+    assert dice[1] == pytest.approx(scored.dice)
+    assert dice[0] is dice[2] is None
+    assert dice[3] == (0 if truth[:, 3].any() else None)
 
 
 def test_the_loss_is_cross_entropy_plus_dice() -> None:

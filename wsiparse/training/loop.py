@@ -22,7 +22,7 @@ from wsiparse.training.apart import drop_apart, list_parted
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
 from wsiparse.training.checkpoint import Checkpoint, describe_training
 from wsiparse.training.dataset import Supervision
-from wsiparse.training.losses import Columns, measure_dice, score_batch
+from wsiparse.training.losses import Columns, compare_masks, score_batch
 from wsiparse.training.overlays import draw_overlays
 from wsiparse.training.progress import Log, open_log
 from wsiparse.training.settings import TrainingSettings, read_settings
@@ -195,15 +195,18 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
             kept.copy_(new)
 
 
-def check_network(session: Session, step: int, batch: Batch, ontology: Ontology) -> dict[str, float]:
-    """Dice of each target over kept-apart pictures taken together, at its threshold; some are drawn into samples/."""
+def check_network(session: Session, step: int, batch: Batch, ontology: Ontology) -> dict[str, float | None]:
+    """Dice of each target over kept-apart pictures taken together, at its threshold; some are drawn into samples/.
+
+    None of a target about which they say nothing, or that is neither in them nor found.
+    """
     predicted = predict_batch(session.average, batch, ontology)
     shown = min(session.settings.overlays, len(batch.images))
     if shown:
         path = session.settings.out / f"samples/step-{step:06d}.png"
         draw_overlays(path, take_images(batch, slice(shown)), predicted[:shown], ontology)
-    dice = measure_dice(predicted, batch.truth, batch.known)
-    return {target.name: float(value) for target, value in zip(ontology.targets, dice, strict=False)}
+    dice = compare_masks(predicted, batch.truth, batch.known)
+    return {target.name: value for target, value in zip(ontology.targets, dice, strict=False)}
 
 
 @torch.inference_mode()

@@ -70,6 +70,18 @@ def score_logits(logits: Tensor, truth: Tensor, known: Tensor, weights: Tensor, 
 
 def measure_dice(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Smoothed Dice [K] of the pixels of all known examples taken together; soft where the prediction is."""
+    both, either = _count_pixels(predicted, truth, known)
+    return (2 * both + SMOOTH) / (either + SMOOTH)
+
+
+def compare_masks(predicted: Tensor, truth: Tensor, known: Tensor) -> list[float | None]:
+    """Dice of each column as `wsiparse evaluate` has it; None where no example knows or neither has a pixel."""
+    both, either = _count_pixels(predicted.double(), truth, known)
+    return [2 * float(b) / float(e) if e else None for b, e in zip(both, either, strict=True)]
+
+
+def _count_pixels(predicted: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels [K] that prediction and truth share, and those of both together, in the known examples."""
     both = ((predicted * truth).sum((2, 3)) * known).sum(0)
     either = ((predicted.sum((2, 3)) + truth.sum((2, 3))) * known).sum(0)
-    return (2 * both + SMOOTH) / (either + SMOOTH)
+    return both, either

@@ -30,9 +30,10 @@ class Log:
         """Move the bar."""
         self._progress.update(self._task, completed=step, loss=f"loss {loss:.4g}")
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line for people and one of JSON."""
-        self.say(f"step {step:6d}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """One line for people, of what has a value, and one of JSON."""
+        shown = [f"{name} {value:.4g}" for name, value in values.items() if value is not None]
+        self.say(f"step {step:6d}  " + "  ".join(shown))
         self.note(step, values)
 
     def say(self, text: str) -> None:
