@@ -45,6 +45,25 @@ def test_the_fits_are_the_official_ones() -> None:
     assert list(load_fits(FITS)) == CELLS
 
 
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([[2, 3]] * 3, "target 'cells' has 3 pairs, expected one each for probability, red, green, blue"),
+        ([[2, 3]] * 5, "has 5 pairs"),
+        ([*[[2, 3]] * 3, [0, 3]], r"has \(0.0, 3.0\), expected numbers above 0"),
+        ([*[[2, 3]] * 3, [2, float("nan")]], r"has \(2.0, nan\)"),
+        ([[2, 3, 4]] * 4, "of .a, b. pairs"),
+    ],
+)
+def test_fits_that_are_no_distributions_are_refused_in_one_line(
+    tmp_path: Path, pairs: list[list[float]], message: str
+) -> None:
+    (tmp_path / "fits.json").write_text(json.dumps({"Pathology": {"cells": pairs}}))
+    with pytest.raises(InputError, match=message) as caught:
+        load_fits(tmp_path / "fits.json")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_statistics_and_p_values_of_masks_are_the_official_ones(name: str) -> None:
     fits = load_fits(FITS)

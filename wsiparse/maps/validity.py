@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -59,15 +60,30 @@ Fits = Mapping[str, tuple[BetaFit, ...]]
 def load_fits(path: str | Path, modality: str = MODALITY) -> Fits:
     """The fits of one modality from a JSON file {modality: {target: [[a, b] × 4]}}.
 
-    Raises InputError where the file is none such or lacks the modality.
+    Raises InputError where the file is none such, lacks the modality or has what is no Beta distribution.
     """
     try:
         targets = json.loads(Path(path).read_text(encoding="utf-8"))[modality]
-        return {name: tuple(BetaFit(float(a), float(b)) for a, b in pairs) for name, pairs in targets.items()}
+        fits = {name: tuple(BetaFit(float(a), float(b)) for a, b in pairs) for name, pairs in targets.items()}
     except OSError as error:
         raise InputError(f"validity fits {path}: {error.strerror}; expected a JSON file of Beta fits") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"validity fits {path}: no {modality!r} of [a, b] pairs ({error}); check the file") from error
+    for name, of_target in fits.items():
+        _check_fits(path, name, of_target)
+    return fits
+
+
+def _check_fits(path: str | Path, name: str, fits: tuple[BetaFit, ...]) -> None:
+    if len(fits) != len(FEATURES):
+        raise InputError(
+            f"validity fits {path}: target {name!r} has {len(fits)} pairs, expected one each for {', '.join(FEATURES)}"
+        )
+    for pair in map(astuple, fits):
+        if not all(0 < number < math.inf for number in pair):
+            raise InputError(
+                f"validity fits {path}: target {name!r} has {pair}, expected numbers above 0; fit it again"
+            )
 
 
 def write_fits(path: Path, fits: Fits, samples: Mapping[str, int], modality: str = MODALITY) -> None:

@@ -12,7 +12,7 @@ from wsiparse.annotations.parquet import read_parquet
 from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import Canvas, list_canvases, read_region
-from wsiparse.runs.run import Run
+from wsiparse.runs.run import Run, State
 
 if TYPE_CHECKING:
     import geopandas
@@ -56,6 +56,8 @@ class ProbabilityMap:
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         rows, columns = np.s_[key] if isinstance(key, tuple) else (key, slice(None))
         y, x = (np.arange(size)[part] for size, part in zip(self.shape, (rows, columns), strict=True))
+        if not (y.size and x.size):
+            return np.zeros((*y.shape, *x.shape), np.uint8)
         low_y, low_x, high_y, high_x = (
             int(f(a)) for f in (np.min, np.max) for a in (np.atleast_1d(y), np.atleast_1d(x))
         )
@@ -79,25 +81,38 @@ class Results:
         return tuple(row.id for row in self.run.rows)
 
     def probability(self, target: str, slide: str | None = None) -> ProbabilityMap:
-        """The probability map of a target, by its name."""
-        folder = self.run.folder(self._choose(slide)) / "parse.zarr"
-        for canvas in list_canvases(folder):
-            names = [known.name for known in canvas.targets]
-            if target in names:
-                return ProbabilityMap(canvas, names.index(target))
-        raise InputError(f"{folder}: no map of {target!r}; expected a target of the run: see `wsiparse status`")
+        """The probability map of a target, by its name; InputError where the slide has none."""
+        folder = self.run.folder(find_done(self.run, slide)) / "parse.zarr"
+        maps = {known.name: (canvas, n) for canvas in list_canvases(folder) for n, known in enumerate(canvas.targets)}
+        if target not in maps:
+            raise InputError(f"{folder}: no map of {target!r}; expected one of {', '.join(maps)}")
+        return ProbabilityMap(*maps[target])
 
     def annotations(self, slide: str | None = None) -> geopandas.GeoDataFrame:
-        """The outlines of a slide, geometry in level-0 pixels."""
-        return read_parquet(self.run.folder(self._choose(slide)) / "annotations.parquet")
+        """The outlines of a slide, geometry in level-0 pixels; InputError where it has none because it is not done."""
+        return read_parquet(self.run.folder(find_done(self.run, slide)) / "annotations.parquet")
 
     def summary(self, slide: str | None = None) -> dict[str, Any]:
         """Areas, counts, mean probabilities and seconds of a slide."""
-        return self.run.summary(self._choose(slide))
+        return self.run.summary(_choose(self.run, slide))
 
-    def _choose(self, slide: str | None) -> str:
-        if slide is None and len(self.slides) != 1:
-            raise InputError(f"{self.run.path}: {len(self.slides)} slides; say which: {', '.join(self.slides[:5])} …")
-        if slide is not None and slide not in self.slides:
-            raise InputError(f"{self.run.path}: no slide {slide!r}; expected one of {', '.join(self.slides[:5])} …")
-        return slide or self.slides[0]
+
+def find_done(run: Run, slide: str | None = None) -> str:
+    """The id of a slide that has maps and outlines: the one named, or the run's only one.
+
+    Raises InputError for a slide that is unknown or not done, as where no tissue was found on it.
+    """
+    name = _choose(run, slide)
+    if (state := run.state(name)) is not State.DONE:
+        raise InputError(f"{run.path}: slide {name!r} is {state}, expected one that is done; see `wsiparse status`")
+    return name
+
+
+def _choose(run: Run, slide: str | None) -> str:
+    known = [row.id for row in run.rows]
+    shown = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
+    if slide is None and len(known) != 1:
+        raise InputError(f"{run.path}: {len(known)} slides; say which: {shown}")
+    if slide is not None and slide not in known:
+        raise InputError(f"{run.path}: no slide {slide!r}; expected one of {shown}")
+    return slide or known[0]

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
 from wsiparse.geometry import Grid, Region
-from wsiparse.ontology import Target
-from wsiparse.runs.results import Results
-from wsiparse.runs.run import Run, State
+from wsiparse.ontology import Ontology, Target
+from wsiparse.runs.results import Results, find_done
+from wsiparse.runs.run import Run
 from wsiparse.slides.open import open_slide
 from wsiparse.tiles.resample import read_grid
 
@@ -34,18 +34,28 @@ class Frame:
     targets: tuple[str, ...] = ()
     """Names of the targets that are drawn; empty draws all."""
 
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise InputError(f"a picture of {self.side} pixels: expected 1 or more")
+
     def place(self, full: Grid) -> tuple[Grid, Region]:
-        """The grid of the picture over a slide, and the region of it that is shown."""
+        """The grid of the picture over a slide, and the region of it that is shown; InputError where that is none."""
         shown = self.region or full.region
+        if not shown.intersect(full.region).area:
+            place = f"{shown.x},{shown.y},{shown.width},{shown.height}"
+            raise InputError(
+                f"region {place}: nothing of the slide; expected x,y,width,height within {full.width} × {full.height}"
+            )
         grid = full.at_mpp(full.mpp * max(max(shown.width, shown.height) / self.side, 1.0))
         return grid, grid.cover(shown, full)
 
 
 def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
-    """Draw a slide and, right of it, the same with every outline in its target's colour."""
-    if run.state(slide_id) is not State.DONE:
-        raise InputError(f"{run.path}: slide {slide_id!r} is {run.state(slide_id)}, expected one that is done")
-    summary = run.summary(slide_id)
+    """Draw a slide and, right of it, the same with every outline in its target's colour.
+
+    Raises InputError where the slide is not done, or the frame shows nothing of it or a target that nobody knows.
+    """
+    summary = run.summary(find_done(run, slide_id))
     reader = open_slide(summary["path"], id=slide_id, mpp=summary["mpp"])
     grid, region = frame.place(reader.slide.grid)
     slide = Image.fromarray(read_grid(reader, grid, region))
@@ -58,8 +68,9 @@ def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
 
 
 def _read_outlines(run: Run, slide_id: str, frame: Frame) -> geopandas.GeoDataFrame:
-    outlines = Results(run).annotations(slide_id)
-    return outlines[outlines["target"].isin(frame.targets)] if frame.targets else outlines
+    outlines, known = Results(run).annotations(slide_id), Ontology(run.targets)
+    names = [known.find(name).name for name in frame.targets]
+    return outlines[outlines["target"].isin(names)] if names else outlines
 
 
 def _draw_outlines(
