@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.training.teaching import TILES, save_pair, write_config
 from wsiparse.cli import main
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, ReferenceFileError
 from wsiparse.training.settings import read_settings
 from wsiparse.training.sources import load_lesson
 
@@ -94,4 +94,38 @@ def test_a_target_without_an_example_is_refused(tmp_path: Path) -> None:
     make_table(tmp_path)
     config = write_config(tmp_path, examples="examples.csv", targets=("dark disc", "light disc"))
     with pytest.raises(InputError, match="no training example shows 'light disc'"):
+        load_lesson(read_settings(config), TILES)
+
+
+def rename(folder: Path, *names: str) -> None:
+    """Write other names into the table's rows, as a spreadsheet saves it."""
+    head, *rows = (folder / "examples.csv").read_text().splitlines()
+    rows = [row.replace("dark disc", name) for row, name in zip(rows, names, strict=True)]
+    (folder / "examples.csv").write_text("\n".join([f"{head},absent", *(f"{row}," for row in rows)]), "utf-8-sig")
+
+
+def test_a_table_has_the_names_that_folders_have(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    (tmp_path / "classes.toml").write_text('[classes]\nblob = "black disc"\nvessel = ""\n')
+    rename(tmp_path, "DARK disc;light disc", "Black Disc", "blob;dark disc;vessel", "dark_disc")
+    config = write_config(tmp_path, examples="examples.csv", mapping="classes.toml")
+    lesson = load_lesson(read_settings(config), TILES)
+    assert [sample.present for sample in (*lesson.train, *lesson.test)] == [("dark disc",)] * 4
+
+
+def test_rows_of_other_targets_are_left_out_with_a_count(tmp_path: Path) -> None:
+    config = make_table(tmp_path)
+    rename(tmp_path, "dark disc", "light disc", "Ignore*", "dark disc")
+    lesson = load_lesson(read_settings(config), TILES)
+    assert len(lesson.train) == 1
+    assert lesson.screening.skipped == {"row of other targets": ["1.png"], "no target is named": ["2.png"]}
+
+
+def test_a_name_nobody_knows_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    config = make_table(tmp_path)
+    rename(tmp_path, "dark disc", "drak disc", "dark disc", "dark disc")
+    with pytest.raises(ReferenceFileError, match=r"examples\.csv: classes 'drak disc' are no targets"):
+        load_lesson(read_settings(config), TILES)
+    (tmp_path / "examples.csv").write_bytes("image,mask,present,case,part\né".encode("latin-1"))
+    with pytest.raises(InputError, match=r"examples\.csv: 'utf-8' codec can't decode.*expected a CSV"):
         load_lesson(read_settings(config), TILES)

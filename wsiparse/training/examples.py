@@ -55,10 +55,10 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
     is no number above 0.
     """
     try:
-        with open(table, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"examples {table}: {error.strerror}; expected a CSV with columns {COLUMNS}") from error
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"examples {table}: {error}; expected a CSV with columns {COLUMNS}") from error
     if not rows or not set(COLUMNS) <= set(rows[0]):
         found = list(rows[0]) if rows else []
         raise InputError(f"examples {table}: columns {found}, expected {list(COLUMNS)}; complete the table")

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsiparse.annotations.mapping import load_mapping
 from wsiparse.errors import ReferenceFileError, SlideError
-from wsiparse.evaluation.names import TargetNames
+from wsiparse.evaluation.names import IGNORED, TargetNames
 from wsiparse.evaluation.references import read_reference
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, Target, load_ontology
@@ -148,7 +148,21 @@ def _list_examples(settings: TrainingSettings, names: TargetNames, screening: Sc
         return []
     if settings.examples.is_dir():
         return list_examples(settings.examples, names, _splitting(settings), screening)
-    return read_examples(settings.examples, settings.data or settings.examples.parent)
+    rows = read_examples(settings.examples, settings.data or settings.examples.parent)
+    meanings = names.resolve_all((name for row in rows for name in row.present + row.absent), settings.examples)
+    return [row for read in rows for row in _read_row(read, names, meanings, screening)]
+
+
+def _read_row(row: Example, names: TargetNames, meanings: Mapping[str, str], screening: Screening) -> list[Example]:
+    """The row in the ontology's own names and about the targets to learn alone; none where it is about no such."""
+    present, absent = (tuple(dict.fromkeys(meanings[name] for name in part)) for part in (row.present, row.absent))
+    wanted = tuple(name for name in present if name in names.evaluated)
+    hiding = (IGNORED,) if IGNORED in present and not wanted else ()
+    chosen = replace(row, present=wanted or hiding, absent=tuple(name for name in absent if name in names.evaluated))
+    if (row.present or row.absent) and not (chosen.present or chosen.absent):
+        screening.skip("row of other targets", row.image.name)
+        return []
+    return [chosen]
 
 
 def _splitting(settings: TrainingSettings) -> Splitting:
