@@ -1,0 +1,27 @@
+"""What `--help` says of a setting is what holds where none is given."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from wsiparse.commands.settings import add_settings
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.connect import JOB_SYSTEMS
+
+
+def read_help(name: str) -> str:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    (text,) = (action.help for action in parser._actions if action.dest == name)
+    return text or ""
+
+
+@pytest.mark.parametrize("name", ["window", "block_tiles", "task_deadline_s", "batch", "win_share", "refuse_below"])
+def test_defaults_are_told(name: str) -> None:
+    assert read_help(name).endswith(f"; {RunConfig.model_fields[name].default:g}")
+
+
+def test_clusters_are_told() -> None:
+    assert {"serial", "local", *JOB_SYSTEMS} <= set(read_help("cluster").replace(",", "").split())
