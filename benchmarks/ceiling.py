@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import make_parser, parse_numbers
 from benchmarks.processes import measure_command, own_python
 from benchmarks.prompts import write_random
 from benchmarks.report import Row, print_table, write_result
@@ -61,24 +62,23 @@ def main() -> None:
             stages += parts
     print_table("the model alone, and a slide end to end", rows)
     print_table("where the seconds go", stages)
-    print(write_result("ceiling", [*rows, *stages]))
+    print(write_result("ceiling", [*rows, *stages], options.quick))
 
 
 def parse_options() -> argparse.Namespace:
     """Sides and turns of the three models' slides."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sides", type=parse_numbers, default=[4096, 512, 8192])
-    parser.add_argument("--turns", type=parse_numbers, default=[3, 1, 3])
-    parser.add_argument("--quick", action="store_true", help="small slides, once, and no BiomedParse")
+    parser = make_parser("small slides, once, and no BiomedParse")
+    parser.add_argument(
+        "--sides",
+        type=parse_numbers,
+        default=[4096, 512, 8192],
+        help="of each model's slide",
+    )
+    parser.add_argument("--turns", type=parse_numbers, default=[3, 1, 3], help="of each; 0 leaves it out")
     options = parser.parse_args()
     if options.quick:
         options.sides, options.turns = [1536, 512, 4096], [1, 0, 1]
     return options
-
-
-def parse_numbers(text: str) -> list[int]:
-    """Numbers separated by commas."""
-    return [int(part) for part in text.split(",")]
 
 
 def list_cases(options: argparse.Namespace, folder: Path) -> Iterator[Case]:

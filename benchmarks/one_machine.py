@@ -13,7 +13,6 @@ large a part of them, and have one turn: the ratio is far from 1.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import make_parser
 from benchmarks.processes import measure_command, own_python
 from benchmarks.report import Row, print_table, write_result
 from benchmarks.rivals.engine import SLIDE
@@ -54,16 +54,15 @@ Pair = tuple[str, Way, Way]
 
 def main() -> None:
     """Measure all pairs and write the table."""
-    parser = argparse.ArgumentParser()
+    parser = make_parser("side 1024, one turn")
     parser.add_argument("--side", type=int, default=2048, help="of the default model's slides; others follow")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="side 1024, one turn")
+    parser.add_argument("--turns", type=int, default=3, help="of each pair")
     options = parser.parse_args()
     if options.quick:
         options.side, options.turns = 1024, 1
     rows = [compare(pair, 1 if pair[0] == GLASS else options.turns) for pair in list_pairs(options.side)]
     print_table("one machine", rows)
-    print(write_result("one_machine", rows))
+    print(write_result("one_machine", rows, options.quick))
 
 
 def list_pairs(side: int) -> Iterator[Pair]:

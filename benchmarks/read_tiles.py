@@ -14,7 +14,6 @@ cannot be had leave their columns empty.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import json
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.options import make_parser
 from benchmarks.peers import peer_python
 from benchmarks.processes import ROOT
 from benchmarks.report import Row, print_table, write_result
@@ -68,14 +68,13 @@ class Case:
 
 def main() -> None:
     """Measure all cases, print the table and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="tiles of 512 in one thread, one turn")
+    parser = make_parser("tiles of 512 in one thread, one turn")
+    parser.add_argument("--turns", type=int, default=5, help="of each rival")
     options = parser.parse_args()
     cases = [case for case in list_cases() if not options.quick or (case.tile, case.threads) == (512, 1)]
     rows = [measure_case(case, 1 if options.quick else options.turns) for case in cases]
     print_table("tiles read", rows)
-    print(write_result("read_tiles", rows))
+    print(write_result("read_tiles", rows, options.quick))
 
 
 def list_cases() -> Iterator[Case]:

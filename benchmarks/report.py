@@ -52,10 +52,10 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
     Console(width=None if os.isatty(1) else 160).print(table)
 
 
-def write_result(name: str, rows: Sequence[Row]) -> Path:
-    """Write rows and the machine to results/<name>.json and return its path."""
+def write_result(name: str, rows: Sequence[Row], quick: bool = False) -> Path:
+    """Write rows and the machine to results/<name>.json and return its path; quick ones to a file of their own."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = RESULTS / f"{name}{'_quick' if quick else ''}.json"
     measured = datetime.now(UTC).isoformat(timespec="seconds")
     document = {"measured": measured, "machine": describe_machine(), "rows": [dict(row) for row in rows]}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 from distributed import Client, Scheduler, SchedulerPlugin
 
+from benchmarks.options import make_parser, parse_numbers
 from benchmarks.processes import measure_command, own_python, start_command
 from benchmarks.report import Row, print_table, write_result
 from benchmarks.rivals.cohort import OVERLAP
@@ -118,9 +119,8 @@ class Cluster:
 def main() -> None:
     """Measure everything and write the tables."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the processes started here end too
-    rows: list[Row] = []
-    memory: list[Row] = []
-    for setting in list_settings(parse_options()):
+    options, rows, memory = parse_options(), list[Row](), list[Row]()
+    for setting in list_settings(options):
         for row, readings in run_setting(setting):
             rows.append(row)
             print(row, file=sys.stderr)
@@ -128,26 +128,20 @@ def main() -> None:
                 memory += readings
     print_table("simulated workers", rows)
     print_table("memory of the client", memory)
-    print(write_result("scaling", [*rows, *memory]))
+    print(write_result("scaling", [*rows, *memory], options.quick))
 
 
 def parse_options() -> argparse.Namespace:
     """Workers, seconds a block and slides."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--workers", type=parse_numbers, default=[1, 8, 32, 64])
-    parser.add_argument("--block-seconds", type=float, default=2.0)
+    parser = make_parser("2 and 8 workers, 400 slides")
+    parser.add_argument("--workers", type=parse_numbers, default=[1, 8, 32, 64], help="numbers of workers")
+    parser.add_argument("--block-seconds", type=float, default=2.0, help="that an accelerator sleeps")
     parser.add_argument("--blocks", type=int, default=10, help="blocks for each worker")
-    parser.add_argument("--slides", type=int, default=10_000)
-    parser.add_argument("--quick", action="store_true", help="2 and 8 workers, 400 slides")
+    parser.add_argument("--slides", type=int, default=10_000, help="of the long cohort")
     options = parser.parse_args()
     if options.quick:
         options.workers, options.block_seconds, options.blocks, options.slides = [2, 8], 0.5, 10, 400
     return options
-
-
-def parse_numbers(text: str) -> list[int]:
-    """Numbers separated by commas."""
-    return [int(part) for part in text.split(",")]
 
 
 def list_settings(options: argparse.Namespace) -> Iterator[Setting]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.options import make_parser, parse_numbers
 from benchmarks.peers import ABSENT, peer_python
 from benchmarks.processes import Cost, measure_command, own_python
 from benchmarks.report import Row, print_table, write_result
@@ -69,24 +70,18 @@ def main() -> None:
         for area in ("full", "tissue"):
             rows += measure_case(Case(side, area), turns)
     print_table("whole slides", rows)
-    print(write_result("whole_slide", rows))
+    print(write_result("whole_slide", rows, options.quick))
 
 
 def parse_options() -> argparse.Namespace:
     """Sizes and turns; `--quick` is one small slide, twice."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sides", type=parse_numbers, default=[8192, 16384, 32768])
-    parser.add_argument("--turns", type=parse_numbers, default=[5, 3, 1])
-    parser.add_argument("--quick", action="store_true")
+    parser = make_parser("one small slide, twice")
+    parser.add_argument("--sides", type=parse_numbers, default=[8192, 16384, 32768], help="of the slides")
+    parser.add_argument("--turns", type=parse_numbers, default=[5, 3, 1], help="for each of these")
     options = parser.parse_args()
     if options.quick:
         options.sides, options.turns = [4096], [2]
     return options
-
-
-def parse_numbers(text: str) -> list[int]:
-    """Numbers separated by commas."""
-    return [int(part) for part in text.split(",")]
 
 
 def measure_case(case: Case, turns: int) -> list[Row]:
