@@ -93,6 +93,12 @@ def test_a_tiny_blank_slide_is_blank() -> None:
     assert find(draw_glass(40, 30), 1.0).share == 0
 
 
+def test_a_crop_smaller_than_dust_may_be_all_tissue() -> None:
+    """224 pixels of 0.25 µm, as patches of collections have them."""
+    pixels = np.full((7, 7, 3), STAINS["usual"], np.uint8)
+    assert find_tissue(pixels, Grid(7, 7, 8.0)).share == 1
+
+
 def test_dust_is_dropped_and_lumens_belong_to_tissue() -> None:
     pixels = draw_glass()
     tissue = disc(pixels, 200, 150, 90)

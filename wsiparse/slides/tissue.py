@@ -26,7 +26,9 @@ STAIN_LIMITS = (0.05, 0.12)
 """Lowest and highest stain (mean density + range over the colours) that may part glass from tissue."""
 SMOOTHING_UM = 8.0
 MIN_TISSUE_UM2 = 4_000.0
-"""Smaller pieces are dust."""
+"""Smaller pieces are dust,"""
+MIN_TISSUE_SHARE = 0.05
+"""unless they are more than this of an image, which is then a crop of a slide."""
 GAP_UM = 120.0
 """Narrower gaps in tissue are lumens, mucus and fat, and belong to it."""
 MAX_HOLE_UM2 = 100_000.0
@@ -83,7 +85,8 @@ def find_tissue(pixels: Pixels, grid: Grid) -> TissueMask:
     stained = _find_stained(density, grid)
     pen = find_pen(density, stained, grid)
     tissue = _close_gaps(stained & ~pen, grid)
-    tissue = _drop_pieces(tissue & ~pen, MIN_TISSUE_UM2 / grid.pixel_area_um2)
+    least = min(MIN_TISSUE_UM2 / grid.pixel_area_um2, MIN_TISSUE_SHARE * stained.size)
+    tissue = _drop_pieces(tissue & ~pen, least)
     # Only what tissue encloses is a hole: the glass around it is none, however small the slide.
     holes = ndimage.binary_fill_holes(tissue) & ~tissue
     small = holes & ~_drop_pieces(holes, MAX_HOLE_UM2 / grid.pixel_area_um2)
