@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import MakeSlide
 from wsiparse.cli import main
-from wsiparse.files import read_json
+from wsiparse.files import read_json, write_json
 from wsiparse.runs.agreement import compare_readers
 from wsiparse.runs.evaluate import evaluate_run
 from wsiparse.runs.run import open_run
@@ -115,6 +115,24 @@ def test_a_run_without_references_has_its_tables_pictures_and_failures(cohort: P
     assert rows["fingerprint"][1] == open_run(cohort).record["fingerprint"]
     # Of the slides that could be read as they are and with their maps, and three typical shapes.
     assert len(page.images) == 2 * 3 + 3
+
+
+def test_pixels_that_could_not_be_read_are_said_wherever_a_run_is_shown(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = read_json(cohort / "two/summary.json")
+    write_json(cohort / "two/summary.json", {**summary, "unreadable_pixels": 4096})
+    page = read_page(write_report(open_run(cohort)))
+    assert ["two", "4096"] in page.rows
+    assert "Unreadable pixels" in page.headings
+    capsys.readouterr()
+    assert main(["status", str(cohort)]) == 3
+    assert main(["status", str(cohort), "--json"]) == 3
+    command = ["run", str(tmp_path / "m.csv"), "-o", str(cohort), "--cluster", "serial"]
+    assert main([*command, "--model", "tests.tiny:build_tone"]) == 3
+    printed = capsys.readouterr().out
+    assert printed.count("two: 4096 pixels could not be read and were taken as white") == 2
+    assert printed.count('"unreadable_pixels": 4096') == 1
 
 
 def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsiparse.commands.ending import OK, SOME_FAILED, console
+from wsiparse.commands.ending import OK, SOME_FAILED, WRONG_INPUT, console
 from wsiparse.commands.settings import add_settings, read_settings
 
 
@@ -48,13 +48,13 @@ def _plan(options: argparse.Namespace) -> int:
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import take_order
     from wsiparse.runs.pipeline import SerialEngine
-    from wsiparse.views.tables import show_plans
+    from wsiparse.views.plans import show_plans
 
     order, _ = take_order(SerialEngine(), read_settings(options), options.output)
     for match in order.guesses:
         console.print(str(match), markup=False)
-    show_plans(console, order, list_slides(options.slides))
-    return OK
+    misfits = show_plans(console, order, list_slides(options.slides))
+    return WRONG_INPUT if misfits else OK
 
 
 def _add_info(commands: Any) -> None:

@@ -27,6 +27,7 @@ from wsiparse.views.markup import (
 )
 from wsiparse.views.priors import draw_priors, measure_priors
 from wsiparse.views.tiles import draw_extremes
+from wsiparse.views.unreadable import list_unreadable
 
 PICTURES = 50
 """Slides that are shown as pictures; some 150 kB each."""
@@ -95,6 +96,9 @@ def _make_sections(facts: _Facts, pictures: int) -> Iterator[Html]:
         yield from show_readers(facts.agreement)
     if State.FAILED in facts.states.values():
         yield make_section("Failures", _tabulate_failures(facts))
+    if unread := list(list_unreadable(facts.run, facts.run.rows)):
+        note = Html('<p class="failed">These pixels could not be read and were taken as white: look at the files.</p>')
+        yield make_section("Unreadable pixels", note, make_table([Column("slide"), Column("pixels", True)], unread))
     yield from _show_pictures(facts, pictures)
     if priors := measure_priors(facts.run):
         note = Html(

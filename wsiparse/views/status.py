@@ -15,13 +15,18 @@ from rich.text import Text
 from wsiparse.runs.lock import read_holder
 from wsiparse.runs.run import Run, State
 from wsiparse.views.refusals import list_refusals
+from wsiparse.views.unreadable import list_unreadable, warn_unreadable
 
 WATCH_SECONDS = 2.0
 
 
 def describe_status(run: Run) -> dict[str, dict[str, Any]]:
-    """State of every slide by its id; reason and message of those that failed, findings that were refused."""
-    return {row.id: {"state": run.state(row.id), **_explain(run, row.id)} for row in run.rows}
+    """State of every slide by its id; why it failed, findings that were refused, pixels that could not be read."""
+    rows = run.rows
+    status = {row.id: {"state": run.state(row.id), **_explain(run, row.id)} for row in rows}
+    for name, count in list_unreadable(run, rows):
+        status[name]["unreadable_pixels"] = count
+    return status
 
 
 def show_status(console: Console, run: Run, as_json: bool = False) -> int:
@@ -73,5 +78,10 @@ def _draw_status(run: Run, status: dict[str, dict[str, Any]]) -> RenderableType:
         Text(f"refused {name}: {refusal}", style="yellow")
         for name, entry in status.items()
         for refusal in entry.get("refused", ())
+    ]
+    lines += [
+        Text(warn_unreadable(name, entry["unreadable_pixels"]), style="yellow")
+        for name, entry in status.items()
+        if "unreadable_pixels" in entry
     ]
     return Group(*lines)

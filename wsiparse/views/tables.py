@@ -1,26 +1,24 @@
-"""Tables for a terminal: what a command did or would do."""
+"""Tables for a terminal: what a run found, what a slide is, and which models ship."""
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from wsiparse.geometry import Region
 from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.passes import Pass
 from wsiparse.runs.run import Run, State
-from wsiparse.runs.work import THUMBNAIL_MPP, Order, plan_slide, project_pass
+from wsiparse.runs.work import THUMBNAIL_MPP
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Reader
 from wsiparse.slides.thumbnail import read_thumbnail
 from wsiparse.slides.tissue import find_tissue
 from wsiparse.views.refusals import list_refusals
+from wsiparse.views.unreadable import list_unreadable, warn_unreadable
 
 
 def make_table(*columns: str) -> Table:
@@ -45,6 +43,8 @@ def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
     for slide_id in (name for name, state in states.items() if state is State.DONE):
         for refusal in list_refusals(run.summary(slide_id)):
             console.print(f"refused {slide_id}: {refusal}", style="yellow")
+    for unread in list_unreadable(run, rows):
+        console.print(warn_unreadable(*unread), style="yellow")
     model = run.record["model"]
     show_licence(console, model["name"], model.get("licence", ""))
     console.print(f"results: {run.path}")
@@ -62,36 +62,6 @@ def _add_slide(table: Table, run: Run, slide_id: str, state: State) -> None:
         probability = "" if entry["mean_probability"] is None else f"{entry['mean_probability']:.2f}"
         cells = (entry["target"], str(entry["objects"]), f"{entry['area_um2'] / 1e6:.4f}", probability)
         table.add_row(slide_id if n == 0 else "", state if n == 0 else "", *cells, *(spent if n == 0 else ()))
-
-
-def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> None:
-    """Tiles, blocks, memory, disk and time of every pass over every slide, as projected."""
-    columns = ("slide", "pass", "targets ", "canvas", "tile", "tissue mm² ", "tiles ", "blocks ", "memory ", "disk ≤ ")
-    table = make_table(*columns, "model time ")
-    time_tile = functools.cache(functools.partial(_time_tile, order))
-    for row in rows:
-        for part, plan in plan_slide(order, row).passes:
-            budget, grid = project_pass(order, part, plan), plan.tiling.grid
-            size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
-            tile = f"{plan.tiling.tile} px, {plan.tiling.tile * grid.mpp:.0f} µm"
-            counts = (f"{budget.tissue_mm2:.1f}", str(budget.tiles), str(budget.blocks))
-            needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
-            seconds = f"{budget.tiles * time_tile(part):.0f} s"
-            table.add_row(row.id, part.name, str(len(part.targets)), size, tile, *counts, *needs, seconds)
-    console.print(table)
-    console.print(
-        "memory is for each worker; disk is before compression; model time is for one accelerator, from one tile"
-    )
-
-
-def _time_tile(order: Order, part: Pass) -> float:
-    """Seconds of the forward pass of one of a pass's tiles, measured here and now."""
-    model = load_model(order.model)
-    tile = np.full((1, part.tile, part.tile, 3), 200, np.uint8)
-    model.predict(tile, part.targets)
-    start = time.perf_counter()
-    model.predict(tile, part.targets)
-    return time.perf_counter() - start
 
 
 def show_slide(console: Console, path: str, mpp: float | None) -> None:

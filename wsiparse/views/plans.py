@@ -1,0 +1,79 @@
+"""What parsing slides would take, before anything runs."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from wsiparse.errors import PlanError
+from wsiparse.models.load import load_model
+from wsiparse.runs.machine import free_disk, usable_memory, used_disk
+from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.passes import Pass
+from wsiparse.runs.work import Order, SlidePlan, plan_slide, project_pass
+from wsiparse.tiles.budget import refuse_unaffordable
+from wsiparse.tiles.plan import TilePlan
+from wsiparse.views.tables import make_table
+
+
+def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> int:
+    """Tiles, blocks, memory, disk and time of every pass over every slide; returns how many passes cannot fit."""
+    columns = ("slide", "pass", "targets ", "canvas", "tile", "parsed mm² ", "tiles ", "blocks ", "memory ", "disk ≤ ")
+    table = make_table(*columns, "model time ")
+    time_tile = functools.cache(functools.partial(_time_tile, order))
+    misfits: list[str] = []
+    for row in rows:
+        planned = plan_slide(order, row)
+        misfits += _list_misfits(order, planned)
+        for part, plan in planned.passes:
+            budget, grid = project_pass(order, part, plan), plan.tiling.grid
+            size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
+            tile = f"{plan.tiling.tile} px, {plan.tiling.tile * grid.mpp:.0f} µm"
+            counts = (f"{_measure_cores(plan):.1f}", str(budget.tiles), str(budget.blocks))
+            needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
+            seconds = f"{budget.tiles * time_tile(part):.0f} s"
+            table.add_row(row.id, part.name, str(len(part.targets)), size, tile, *counts, *needs, seconds)
+    console.print(table)
+    console.print(
+        "memory is for each worker; disk is before compression; model time is tiles × that of one alone, "
+        "measured here; side by side they take less"
+    )
+    for misfit in misfits:
+        console.print(misfit, style="red")
+    return len(misfits)
+
+
+def _measure_cores(plan: TilePlan) -> float:
+    """Area in mm² of the slide that will be predicted."""
+    grid = plan.tiling.grid
+    pixels = sum(core.intersect(grid.region).area for block in plan.blocks for core in block.cores)
+    return pixels * grid.pixel_area_um2 / 1e6
+
+
+def _list_misfits(order: Order, planned: SlidePlan) -> Iterator[str]:
+    """A line for each pass that a run would refuse."""
+    folder = Path(order.output, planned.slide.id)
+    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
+    disk = free_disk(folder) + used_disk(folder)
+    for part, plan in planned.passes:
+        budget = project_pass(order, part, plan)
+        try:
+            refuse_unaffordable(budget, memory, disk)
+        except PlanError as error:
+            yield f"{planned.slide.id}, pass {part.name}: {error}"
+        disk -= budget.disk_bytes
+
+
+def _time_tile(order: Order, part: Pass) -> float:
+    """Seconds of the forward pass of one of a pass's tiles, measured here and now."""
+    model = load_model(order.model)
+    tile = np.full((1, part.tile, part.tile, 3), 200, np.uint8)
+    model.predict(tile, part.targets)
+    start = time.perf_counter()
+    model.predict(tile, part.targets)
+    return time.perf_counter() - start
