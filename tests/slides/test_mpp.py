@@ -30,6 +30,32 @@ def test_inches() -> None:
     assert next(read_scales(properties)).x == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [
+        ("", "0.5"),
+        ('PhysicalSizeXUnit="&#181;m" PhysicalSizeYUnit="&#181;m"', "0.5"),
+        ('PhysicalSizeXUnit="nm" PhysicalSizeYUnit="nm"', "500"),
+        ('PhysicalSizeXUnit="mm" PhysicalSizeYUnit="mm"', "5e-4"),
+    ],
+)
+def test_ome_xml_is_the_last_source(unit: str, size: str) -> None:
+    label = '<Pixels ID="a" SizeX="90" SizeY="60" PhysicalSizeX="7" PhysicalSizeY="7"/>'
+    slide = f'<OME:Pixels ID="b" SizeX="900" SizeY="600" PhysicalSizeX="{size}" PhysicalSizeY="{size}" {unit}>'
+    level = {"openslide.level[0].width": "900", "openslide.level[0].height": "600"}
+    stated = {"tiff.ImageDescription": f"<OME><Image>{label}</Image><Image>{slide}</Image></OME>", **level}
+    (scale,) = read_scales(stated)
+    assert scale.source == "ome.PhysicalSize"
+    assert (scale.x, scale.y) == pytest.approx((0.5, 0.5))
+    assert [scale.source for scale in read_scales({**ALL, **stated})][-1] == "ome.PhysicalSize"
+
+
+def test_ome_xml_in_units_of_no_length_states_nothing() -> None:
+    level = {"openslide.level[0].width": "9", "openslide.level[0].height": "6"}
+    pixels = '<Pixels SizeX="9" SizeY="6" PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeXUnit="pixel"/>'
+    assert list(read_scales({"tiff.ImageDescription": pixels, **level})) == []
+
+
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-0.5", "0", "40x"])
 def test_what_is_no_number_states_nothing(text: str) -> None:
     assert list(read_scales({"openslide.mpp-x": text, "openslide.mpp-y": text})) == []

@@ -59,6 +59,12 @@ def test_a_missing_mpp_says_what_to_do(make_slide: MakeSlide) -> None:
     assert open_slide(path, mpp=0.3).slide.mpp == 0.3
 
 
+def test_an_ome_tiff_states_its_mpp_in_its_xml(tmp_path: Path) -> None:
+    stated = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeXUnit": "µm"}
+    slide = describe(write_tiles(tmp_path / "s.ome.tif", draw_tissue(40, 30), photometric="rgb", metadata=stated))
+    assert (slide.mpp, slide.mpp_source) == (0.5, "ome.PhysicalSize")
+
+
 def test_bounds_need_all_four_numbers() -> None:
     names = ("x", "y", "width", "height")
     properties = {f"openslide.bounds-{name}": str(n) for n, name in enumerate(names, 5)}

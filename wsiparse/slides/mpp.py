@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +17,9 @@ ANISOTROPY = 0.01
 """Largest relative difference of both axes that still counts as square pixels."""
 
 _UM_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}
+_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\s[^<>]*>")
+_OME_ATTRIBUTE = re.compile(r"""(\w+)\s*=\s*["']([^"']*)""")
+_UM_PER_OME_UNIT = {"nm": 0.001, "µm": 1.0, "\N{GREEK SMALL LETTER MU}m": 1.0, "mm": 1000.0}
 _DICOM_SPACING = "dicom.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing"
 
 
@@ -73,6 +78,18 @@ def read_scales(properties: Mapping[str, str]) -> Iterator[Scale]:
     # DICOM states millimetres, rows before columns.
     for scale in _scale("dicom", properties.get(f"{_DICOM_SPACING}[1]"), properties.get(f"{_DICOM_SPACING}[0]")):
         yield Scale(scale.source, scale.x * 1000, scale.y * 1000)
+    yield from _read_ome(properties)
+
+
+def _read_ome(properties: Mapping[str, str]) -> Iterator[Scale]:
+    """Scales that OME-XML states of images as large as level 0; others are labels and overviews."""
+    shown = tuple(properties.get(f"openslide.level[0].{side}") for side in ("width", "height"))
+    for tag in _OME_PIXELS.findall(properties.get("tiff.ImageDescription", "")):
+        stated = dict(_OME_ATTRIBUTE.findall(html.unescape(tag)))
+        unit = _UM_PER_OME_UNIT.get(stated.get("PhysicalSizeXUnit", "µm"))
+        if unit and (stated.get("SizeX"), stated.get("SizeY")) == shown:
+            scales = _scale("ome.PhysicalSize", stated.get("PhysicalSizeX"), stated.get("PhysicalSizeY"))
+            yield from (Scale(scale.source, scale.x * unit, scale.y * unit) for scale in scales)
 
 
 def _scale(source: str, x: str | None, y: str | None) -> Iterator[Scale]:
