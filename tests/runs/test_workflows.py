@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -101,6 +102,17 @@ def test_snakemake_runs_a_cohort_in_shards(tmp_path: Path, monkeypatch: pytest.M
     assert main(["run", str(manifest), "-o", str(tmp_path / "expected"), *TONE]) == 0
     results = {name: digest for name, digest in hash_results(tmp_path / "out").items() if name[0] != "."}
     assert results == hash_results(tmp_path / "expected")
+
+
+@pytest.mark.parametrize(("code", "accepted"), [(0, True), (3, True), (2, False), (75, False), (1, False)])
+def test_a_shard_of_snakemake_may_have_slides_that_failed(tmp_path: Path, code: int, accepted: bool) -> None:
+    (tmp_path / "wsiparse").write_text(f"#!/bin/sh\nexit {code}\n")
+    (tmp_path / "wsiparse").chmod(0o755)
+    rule = (ROOT / "workflows/snakemake/Snakefile").read_text().partition("    shell:\n")[2]
+    command = re.sub(r"\{\S+?\}", "x", "".join(re.findall(r'"(.*)"', rule)))
+    shell = ["bash", "-euo", "pipefail", "-c", command]
+    done = subprocess.run(shell, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (done.returncode == 0) == accepted
 
 
 def list_copied(recipe: str) -> set[str]:
