@@ -38,7 +38,10 @@ class Batch:
 
 
 class BatchSource:
-    """Draws the batch of any step from the step's number alone: a continued run sees what it would have seen."""
+    """Draws the batch of any step from the step's number alone: a continued run sees what it would have seen.
+
+    Raises TargetError for a boost of what is not learned, and for a prompt that the network cannot read.
+    """
 
     def __init__(
         self, pictures: Sequence[Sample], ontology: Ontology, settings: TrainingSettings, tokenize: Tokenize
@@ -46,7 +49,9 @@ class BatchSource:
         self._pictures, self._targets, self._settings = pictures, ontology.targets, settings
         self._tokenize = tokenize
         self._supervision = Supervision.of(ontology)
-        self._chances = weigh_pictures(pictures, settings.boost, settings.bare_boost)
+        boost = {ontology.find(name).name: times for name, times in settings.boost.items()}
+        self._chances = weigh_pictures(pictures, boost, settings.bare_boost)
+        tokenize(list_prompts(ontology, settings))
 
     def draw(self, step: int) -> Batch:
         """The batch of a step."""
@@ -113,6 +118,13 @@ def load_check(samples: Sequence[Sample], ontology: Ontology, settings: Training
 def take_images(batch: Batch, part: slice) -> Batch:
     """Some images of a batch, with all prompts."""
     return Batch(batch.images[part], batch.truth[part], batch.known[part], batch.hidden[part], batch.tokens)
+
+
+def list_prompts(ontology: Ontology, settings: TrainingSettings) -> list[str]:
+    """Everything that may be asked for by name: prompts as they are, and within each template names and synonyms."""
+    words = [word for target in ontology.targets for word in (target.name, *target.synonyms)]
+    framed = [template.format(word) for template in settings.templates for word in (*words, *settings.absent_prompts)]
+    return [*(target.prompt for target in ontology.targets), *settings.absent_prompts, *framed]
 
 
 def word_prompt(target: Target, templates: Sequence[str], random: np.random.Generator) -> str:

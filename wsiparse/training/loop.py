@@ -70,10 +70,10 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
     """
     lesson = load_lesson(settings, TileSizes(settings.tile, 0, student.stride))
     checkpoint = Checkpoint(settings.out / "checkpoint.pt", describe_training(settings, lesson))
-    settings.out.mkdir(parents=True, exist_ok=True)
     session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
     check = load_check(lesson.test, lesson.ontology, settings, student.tokenize) if lesson.test else None
+    settings.out.mkdir(parents=True, exist_ok=True)
     with hold_lock(settings.out), open_log(settings.out, settings.steps) as log:
         first = take_up(session, checkpoint)
         log.rewind(first)

@@ -6,11 +6,30 @@ import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from wsiparse.errors import InputError
 from wsiparse.models.open_network import Sizes
 from wsiparse.ontology import list_ontologies
+from wsiparse.training.kinds import (
+    AnyPlace,
+    AnySizes,
+    Bounds,
+    Count,
+    Factor,
+    Factors,
+    FileName,
+    Names,
+    Number,
+    Pattern,
+    Place,
+    Share,
+    Templates,
+    Text,
+    Texts,
+    Whole,
+    Words,
+)
 
 PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
 
@@ -19,84 +38,84 @@ PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
 class TrainingSettings:
     """A training run; paths are relative to the config's folder and may name environment variables."""
 
-    name: str
+    name: FileName
     """The model's name, written into its weights."""
-    ontology: Path
+    ontology: Place
     """TOML of the targets to learn, or the name of an ontology that ships."""
-    targets: tuple[str, ...]
+    targets: Names
     """Which of them, by name."""
-    out: Path
+    out: Place
     """Folder of the checkpoint, the log and the weights; a run found there is continued."""
-    examples: Path | None = None
+    examples: AnyPlace = None
     """Images with masks: a table with the columns image, mask, present, case, part; or a folder (see folders.py)."""
-    data: Path | None = None
+    data: AnyPlace = None
     """Folder that the table's images and masks lie in; unset takes the table's own."""
-    slides: Path | None = None
+    slides: AnyPlace = None
     """Manifest of slides with a `reference` column; `case` and `part` as wanted."""
-    mapping: Path | None = None
+    mapping: AnyPlace = None
     """TOML or JSON file: a laboratory's class names to targets."""
-    mpp: dict[str, float] = field(default_factory=dict)
+    mpp: Factors = field(default_factory=dict)
     """µm per pixel of the images that show a target, where the table does not say it.
 
     Images of a known scale are brought to the working mpp of what they show; others stay as they are."""
-    case_pattern: str = ""
+    case_pattern: Pattern = ""
     """Regular expression whose first group is the case in an image's name; empty takes the name."""
-    test_share: float = 0.2
+    test_share: Share = 0.2
     """Share of the cases that are kept apart, where the data do not say which."""
-    start: str = ""
+    start: Text = ""
     """Weights to start from: a shipped name, or a file of ours or of BiomedParse; empty starts at random."""
-    start_share: float = 0.0
+    start_share: Share = 0.0
     """Share of the weights started from in those that are written: what was known before is forgotten less."""
-    learn: tuple[str, ...] = ()
+    learn: Texts = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
-    sizes: Sizes | None = None
+    sizes: AnySizes = None
     """Of the open network; unset takes those of the weights started from, or the default ones."""
-    tile: int = 512
-    seed: int = 1
-    steps: int = 3000
-    batch: int = 16
-    crop: int = 192
+    tile: Count = 512
+    seed: Whole = 1
+    steps: Count = 3000
+    batch: Count = 16
+    crop: Count = 192
     """Side of a training crop; a multiple of the network's stride."""
-    scales: tuple[float, float] = (0.7, 1.4)
+    scales: Bounds = (0.7, 1.4)
     """Bounds of the random magnification."""
-    plain_share: float = 0.0
+    plain_share: Share = 0.0
     """Share of crops that are turned and mirrored alone, and else come as they were scanned."""
-    stain_strength: float = 1.0
-    swap_share: float = 0.0
+    stain_strength: Number = 1.0
+    swap_share: Share = 0.0
     """Share of crops that take on the stain of another of their batch."""
-    fade_share: float = 0.0
+    fade_share: Share = 0.0
     """Share of crops whose nuclei turn pale inside, or lie in darker tissue; of targets with `instances` alone."""
-    clear_share: float = 0.0
+    clear_share: Share = 0.0
     """Share of crops whose nuclei are clear inside but for rim and grains, as vesicular ones; of the same targets."""
-    apart: dict[str, str] = field(default_factory=dict)
+    apart: Words = field(default_factory=dict)
     """Targets whose objects less where they touch are learned beside them, with the words that ask for these."""
-    mirror_share: float = 0.0
+    mirror_share: Share = 0.0
     """Share of the steps in which crops go on beyond their edges as mirror images, not as empty glass."""
-    glass_share: float = 0.1
+    glass_share: Share = 0.1
     """Share of crops that show empty glass."""
-    strand_share: float = 0.0
+    strand_share: Share = 0.0
     """Share of these with thin strands of tissue on the glass."""
-    learning_rate: float = 2e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.02
-    average_decay: float = 0.998
+    learning_rate: Factor = 2e-3
+    warmup_steps: Whole = 200
+    weight_decay: Number = 0.02
+    average_decay: Share = 0.998
     """Share of the old in each step's moving average of the weights."""
-    log_every: int = 20
-    check_every: int = 250
+    log_every: Count = 20
+    check_every: Count = 250
     """Steps between a held-out check and checkpoint."""
-    check_pictures: int = 48
-    overlays: int = 4
+    check_pictures: Whole = 48
+    overlays: Whole = 4
     """Of these, how many are drawn into samples/ at each check."""
-    device: str = "auto"
-    boost: dict[str, float] = field(default_factory=dict)
+    device: Text = "auto"
+    boost: Factors = field(default_factory=dict)
     """How many times more often than by count pictures with a target are drawn."""
-    bare_boost: float = 1.0
+    bare_boost: Factor = 1.0
     """The same for pictures that show no target."""
-    templates: tuple[str, ...] = ("{}",)
+    templates: Templates = ("{}",)
     """Sentences around a target's name or synonym."""
-    absent_prompts: tuple[str, ...] = ()
+    absent_prompts: Texts = ()
     """Things that no example shows; asked for, they are to be found nowhere."""
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: Words = field(default_factory=dict)
     """Written into the weights: the data and their licence, and what a person should know."""
 
 
@@ -109,6 +128,7 @@ def read_settings(path: str | Path) -> TrainingSettings:
     known = {entry.name for entry in fields(TrainingSettings)}
     if unknown := sorted(set(document) - known):
         raise InputError(f"training config {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    _check_kinds(document, path)
     try:
         settings = TrainingSettings(**_convert_values(document, Path(path).parent))
     except TypeError as error:
@@ -123,14 +143,21 @@ def check_sides(settings: TrainingSettings, stride: int, source: str) -> None:
         raise InputError(f"{source}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}")
 
 
+def _check_kinds(document: dict[str, Any], path: str | Path) -> None:
+    """Raise InputError for a value that is none of those that its key takes."""
+    hints = get_type_hints(TrainingSettings, include_extras=True)
+    for key, value in document.items():
+        (kind,) = hints[key].__metadata__
+        if not kind.fits(value):
+            raise InputError(f"training config {path}: {key} is {value!r}; expected {kind.words}; correct it")
+
+
 def _check_values(settings: TrainingSettings, path: str | Path) -> None:
     if not (settings.examples or settings.slides):
         raise InputError(f"training config {path}: neither examples nor slides; name what to learn from")
     if settings.sizes or not settings.start:
         check_sides(settings, (settings.sizes or Sizes()).stride, f"training config {path}")
-    if wrong := [f"{name} = {mpp}" for name, mpp in settings.mpp.items() if not mpp > 0]:
-        raise InputError(f"training config {path}: mpp of {wrong[0]}; expected µm per pixel above 0")
-    if not 0 <= settings.start_share < 1 or (settings.start_share and not settings.start):
+    if settings.start_share == 1 or (settings.start_share and not settings.start):
         raise InputError(
             f"training config {path}: start_share {settings.start_share}, start {settings.start!r}; expected a share "
             "from 0 to below 1, and weights to start from"
@@ -146,6 +173,8 @@ def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
     base = document.pop("extends", "")
+    if not isinstance(base, str):
+        raise InputError(f"training config {path}: extends is {base!r}; expected the name of a file beside it")
     return {**_read_document(path.parent / base, (*extending, path)), **document} if base else document
 
 
