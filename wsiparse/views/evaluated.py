@@ -32,9 +32,7 @@ def show_evaluation(evaluation: Numbers, colors: Colors) -> Iterator[Html]:
     yield from _show_groups(evaluation)
     if evaluation["refused"]:
         columns = [Column("slide"), Column("message")]
-        yield make_section(
-            "References that were not compared", make_table(columns, list(evaluation["refused"].items()))
-        )
+        yield make_section("Slides that were not compared", make_table(columns, list(evaluation["refused"].items())))
 
 
 def show_readers(agreement: Sequence[Numbers]) -> Iterator[Html]:
