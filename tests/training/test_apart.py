@@ -55,7 +55,7 @@ def test_a_mask_that_numbers_its_objects_shows_them_apart(tmp_path: Path) -> Non
     assert picture.resize(2).masks.shape == (2, 40, 40)
 
 
-@pytest.mark.parametrize("values", [np.minimum(number_two(), 1) * 255, np.repeat(number_two()[..., None], 3, 2)])
+@pytest.mark.parametrize("values", [np.minimum(number_two(), 1) * 255, number_two()[..., None] * [1, 2, 1]])
 def test_a_mask_of_one_value_or_of_colours_does_not_tell_objects_apart(
     tmp_path: Path, values: NDArray[np.uint8]
 ) -> None:

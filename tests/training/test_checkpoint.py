@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from tests.training.teaching import save_pair, write_config
 from tests.training.test_screening import fill_mask, make_table
 from wsiparse.cli import main
+from wsiparse.errors import ModelError
 from wsiparse.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,3 +78,20 @@ def test_a_training_goes_on_for_longer_and_at_another_rate(tmp_path: Path) -> No
     lines = (tmp_path / "out/log.jsonl").read_text().splitlines()
     assert [line for line in lines if '"lo' in line and '"loss"' not in line] == []
     assert [line.startswith('{"step": 4, "loss"') for line in lines].count(True) == 1
+
+
+def test_weights_that_are_no_numbers_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_table(tmp_path)
+    weights, checkpoint = train(config), tmp_path / "out/checkpoint.pt"
+    before = weights.read_bytes(), checkpoint.read_bytes()
+    change(tmp_path, steps=3)
+    monkeypatch.setattr("torch.optim.AdamW.step", spoil_weights)
+    with pytest.raises(ModelError, match=r"no numbers in .*; expected numbers; lower learning_rate"):
+        train(config)
+    assert (weights.read_bytes(), checkpoint.read_bytes()) == before
+
+
+@torch.no_grad()
+def spoil_weights(optimizer: torch.optim.Optimizer) -> None:
+    """What a rate far too high does after a last loss that was still a number."""
+    optimizer.param_groups[0]["params"][0].fill_(math.inf)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.split_open_1 import choose_part, group_overlaps, list_dsb, list_ebhi
-from wsiparse.errors import InputError, ReferenceFileError, TargetError
+from wsiparse.errors import InputError, ReferenceFileError, SlideError, TargetError
 from wsiparse.ontology import Ontology, Target, load_ontology
+from wsiparse.slides.open import describe, reader_of
 from wsiparse.training.dataset import Picture, Supervision, load_picture, weigh_pictures
 from wsiparse.training.examples import Example, read_examples
 from wsiparse.training.scaling import scale_picture
@@ -84,8 +85,20 @@ def test_pictures_that_do_not_fit_their_mask_are_refused(tmp_path: Path) -> None
     example = Example(tmp_path / "a.png", tmp_path / "b.png", ("x",), "one", "train")
     with pytest.raises(ReferenceFileError, match="expected equal sizes"):
         load_picture(example)
-    with pytest.raises(ReferenceFileError, match="expected an image and its mask"):
+    with pytest.raises(SlideError, match=r"none\.png: the image cannot be opened"):
         load_picture(Example(tmp_path / "none.png", tmp_path / "b.png", ("x",), "one", "train"))
+
+
+def test_training_sees_the_pixels_that_a_run_sees(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
+    Image.new("L", (8, 6)).save(tmp_path / "b.png")
+    example = Example(tmp_path / "a.png", tmp_path / "b.png", ("x",), "one", "train")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    slide = describe(tmp_path / "a.png", mpp=0.5)
+    assert np.array_equal(load_picture(example).pixels, reader_of(slide).read_region(slide.grid.region, 0))
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 200).save(tmp_path / "a.png")
+    with pytest.raises(SlideError, match=r"a\.png: .*8 bits"):
+        load_picture(example)
 
 
 def test_rare_targets_are_drawn_more_often_than_their_count() -> None:
@@ -217,3 +230,21 @@ def test_numbers_of_many_objects_are_no_smoothed_edges(tmp_path: Path) -> None:
     assert load_mask(tmp_path, "a.png").borders is not None
     Image.new("L", (8, 8), 255).save(tmp_path / "white.jpg")
     assert load_mask(tmp_path, "white.jpg").mask.all()
+
+
+@pytest.mark.parametrize("name", ["image.png", "mask.png"])
+@pytest.mark.parametrize("most", [100, 10_000])
+def test_a_broken_or_huge_picture_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    for other in ("image.png", "mask.png"):
+        Image.effect_noise((8, 8), 50).save(tmp_path / other)
+    if most == 100:
+        Image.new("L", (40, 40)).save(tmp_path / name)
+    else:
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content.replace(b"IDAT", b"ID\xffT"))
+    with pytest.raises((ReferenceFileError, SlideError), match=name.replace(".", r"\.")) as caught:
+        load_picture(Example(tmp_path / "image.png", tmp_path / "mask.png", ("x",), "one", "train"))
+    assert "\n" not in str(caught.value)

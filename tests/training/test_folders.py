@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,10 @@ def test_the_sentences_of_the_published_layout_are_ways_to_ask(tmp_path: Path) -
     (tmp_path / "train.json").write_text(json.dumps({"annotations": [entry]}))
     target = load_lesson(read_folder(tmp_path), TILES).ontology.targets[0]
     assert target.synonyms == ("black disc", "ink blot")
+    entry["sentences"] = [{"sent": " "}]
+    (tmp_path / "train.json").write_text(json.dumps({"annotations": [entry]}))
+    with pytest.raises(InputError, match=r"train\.json.*an empty sentence"):
+        load_lesson(read_folder(tmp_path), TILES)
     (tmp_path / "train.json").write_text('{"annotations": [{}]}')
     with pytest.raises(InputError, match=r"train\.json.*mask_file"):
         load_lesson(read_folder(tmp_path), TILES)
@@ -100,6 +105,25 @@ def test_a_mask_may_name_its_target_and_the_laboratory_its_own(tmp_path: Path) -
         load_lesson(read_folder(tmp_path), TILES)
 
 
+def test_an_image_may_have_two_underscores_and_accents_in_its_name(tmp_path: Path) -> None:
+    for n, name in enumerate(("a", "a__b", "café")):
+        masks = (f"{name}__dark disc", name, unicodedata.normalize("NFD", name))
+        save_pair(tmp_path / f"images/{name}.png", tmp_path / f"masks/{masks[n]}.png", 15 + 5 * n)
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "._a.png").write_bytes(b"of another system")
+    config = read_folder(tmp_path, test_share=0.0)
+    examples = list_examples(tmp_path, read_names(config), Splitting(test_share=0.0), Screening())
+    assert [example.image.name for example in examples] == ["a__b.png", "a.png", "café.png"]
+    assert len(load_lesson(config, TILES).train) == 3
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    save_pair(tmp_path / "images/a.png", tmp_path / "masks/a.png")
+    save_pair(tmp_path / "images/a.webp", tmp_path / "masks/a.png")
+    with pytest.raises(InputError, match=r"a\.png and a\.webp: two images of one name"):
+        load_lesson(read_folder(tmp_path), TILES)
+
+
 def test_a_case_in_both_parts_is_refused_by_name(tmp_path: Path) -> None:
     make_published(tmp_path)
     with pytest.raises(InputError, match="case 'slide' is in train and test"):
@@ -121,6 +145,7 @@ def test_a_published_name_gives_its_image_and_target(image: str, words: list[str
     assert split_mask_name(f"{image}_CT_liver_{'+'.join(words)}", True) == (f"{image}_CT_liver", " ".join(words))
     assert split_mask_name(f"{image}__{'_'.join(words)}", False) == (image, "_".join(words))
     assert split_mask_name(image, False) == (image, "")
+    assert split_mask_name(f"{image}__b__x", False, {f"{image}__b", image}) == (f"{image}__b", "x")
 
 
 @settings(deadline=None, max_examples=15)

@@ -9,6 +9,8 @@ from PIL import Image
 from tests.training.teaching import TILES, save_pair, write_config
 from wsiparse.cli import main
 from wsiparse.errors import InputError, ReferenceFileError
+from wsiparse.training.examples import read_examples
+from wsiparse.training.screening import Screening, load_screened
 from wsiparse.training.settings import read_settings
 from wsiparse.training.sources import load_lesson
 
@@ -40,6 +42,18 @@ def test_empty_and_full_masks_are_left_out_with_a_count(tmp_path: Path, capsys: 
     assert '"skipped": {"empty mask": ["0.png"], "all-foreground mask": ["1.png"]}' in first
 
 
+def test_an_empty_mask_among_several_is_left_out_alone(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    Image.new("L", (48, 48)).save(tmp_path / "empty.png")
+    with (tmp_path / "examples.csv").open("a") as table:
+        table.write("\n0.png,empty.png,light disc,case 0,train")
+    data = [example for example in read_examples(tmp_path / "examples.csv", tmp_path) if example.image.name == "0.png"]
+    screening = Screening()
+    (picture,) = load_screened([data], screening)
+    assert (picture.present, len(picture.masks)) == (("dark disc",), 1)
+    assert screening.skipped == {"empty mask beside others": ["0.png"]}
+
+
 def empty_masks(folder: Path, count: int) -> None:
     for n in range(count):
         fill_mask(folder, n, 0)
@@ -52,7 +66,7 @@ def empty_masks(folder: Path, count: int) -> None:
             lambda folder: fill_mask(folder, 0, 255, (48, 47)),
             r"0.png: image \(48, 48\), mask \(48, 47\); expected equal",
         ),
-        (lambda folder: (folder / "0.png").write_bytes(b"no image"), "0.png: cannot identify image file"),
+        (lambda folder: (folder / "0.png").write_bytes(b"no image"), "0.png: neither a slide nor an image"),
         (lambda folder: (folder / "1_mask.png").unlink(), "1.png: .*No such file"),
         (lambda folder: (folder / "2.png").unlink(), "2.png: No such file"),
         (lambda folder: (folder / "3.png").write_bytes((folder / "0.png").read_bytes()), "0.png .train. and 3.png"),

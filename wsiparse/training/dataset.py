@@ -11,11 +11,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsiparse.errors import ReferenceFileError, TargetError
 from wsiparse.evaluation.rasters import read_picture
 from wsiparse.ontology import Ontology
+from wsiparse.slides.image import ImageReader, describe_image
 from wsiparse.training.examples import Example
 from wsiparse.training.touching import find_borders
 
@@ -115,7 +116,8 @@ class Sample(Protocol):
 def load_picture(*examples: Example) -> Picture:
     """The pixels and the masks of examples of one image.
 
-    Raises ReferenceFileError where a file cannot be read or a mask differs from the image in size.
+    Raises SlideError for an image that a run would not take, ReferenceFileError for a mask that cannot be read or
+    differs from the image in size.
     """
     pixels = _read_pixels(examples[0].image)
     outlined = [example for example in examples if not (example.hides or example.is_bare)]
@@ -138,11 +140,9 @@ def _find_mpp(examples: Sequence[Example]) -> float | None:
 
 
 def _read_pixels(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise ReferenceFileError(f"{path.name}: {error}; expected an image and its mask") from error
+    """What a run sees of an image, whatever its scale."""
+    slide = describe_image(path, path.name, mpp=1.0)
+    return ImageReader(slide).read_region(slide.levels[0].region, 0)
 
 
 def _mark(masks: Sequence[NDArray[np.integer]], size: tuple[int, ...]) -> NDArray[np.bool_]:

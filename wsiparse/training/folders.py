@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +77,10 @@ def list_examples(folder: Path, names: TargetNames, splitting: Splitting, screen
 
 
 def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screening: Screening) -> Iterator[Example]:
-    images = {path.stem: path for path in sorted(shelf.images.iterdir()) if path.suffix.lower() in SUFFIXES}
+    images = _name_images(_list_pictures(shelf.images))
     masked = set()
-    for mask in sorted(path for path in shelf.masks.iterdir() if path.suffix.lower() in SUFFIXES):
-        stem, word = split_mask_name(mask.stem, shelf.published)
+    for mask in _list_pictures(shelf.masks):
+        stem, word = split_mask_name(_find_stem(mask), shelf.published, images)
         if stem not in images:
             raise InputError(f"{mask}: no image {stem} in {shelf.images}; expected one of that name; add or rename it")
         masked.add(stem)
@@ -93,13 +94,39 @@ def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screenin
         screening.skip("image without a mask", images[stem].name)
 
 
-def split_mask_name(stem: str, published: bool) -> tuple[str, str]:
-    """The image's name and the target's words in that of a mask; no words where it names no target."""
+def _list_pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder, without what other systems keep hidden beside them, such as `._a.png`."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    return sorted(found)
+
+
+def _name_images(paths: Iterable[Path]) -> dict[str, Path]:
+    images: dict[str, Path] = {}
+    for path in paths:
+        if (first := images.setdefault(_find_stem(path), path)) != path:
+            raise InputError(
+                f"{first} and {path.name}: two images of one name; expected one; rename or remove the other"
+            )
+    return images
+
+
+def _find_stem(path: Path) -> str:
+    """A file's name without its ending; systems differ in whether é is one letter or two."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def split_mask_name(stem: str, published: bool, images: Container[str] = ()) -> tuple[str, str]:
+    """The image's name and the target's words in that of a mask; no words where it names no target.
+
+    Where `__` stands in names of images too, the longest of those that there are is taken.
+    """
     if published:
         image, _, word = stem.rpartition("_")
         return image, word.replace("+", " ")
-    image, _, word = stem.partition("__")
-    return image, word
+    image = stem
+    while image not in images and "__" in image:
+        image = image.rpartition("__")[0]
+    return image, stem[len(image) :].removeprefix("__")
 
 
 def read_wordings(folder: Path, names: TargetNames) -> dict[str, tuple[str, ...]]:
@@ -113,7 +140,7 @@ def read_wordings(folder: Path, names: TargetNames) -> dict[str, tuple[str, ...]
     wordings: dict[str, dict[str, None]] = {}
     try:
         for entry in json.loads(path.read_text(encoding="utf-8"))["annotations"]:
-            target = names.resolve_file(split_mask_name(Path(entry["mask_file"]).stem, True)[1], path)
+            target = names.resolve_file(split_mask_name(_find_stem(Path(entry["mask_file"])), True)[1], path)
             wordings.setdefault(target, {}).update(dict.fromkeys(_list_sentences(entry)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: {error!r}; expected annotations with mask_file and sentences") from error
@@ -121,4 +148,7 @@ def read_wordings(folder: Path, names: TargetNames) -> dict[str, tuple[str, ...]
 
 
 def _list_sentences(entry: Mapping[str, list[Mapping[str, str]]]) -> list[str]:
-    return [sentence["sent"] for sentence in entry["sentences"]]
+    sentences = [sentence["sent"].strip() for sentence in entry["sentences"]]
+    if not all(sentences):
+        raise ValueError(f"an empty sentence of {entry['mask_file']}")
+    return sentences

@@ -85,6 +85,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
             if (step + 1) % settings.log_every == 0:
                 log.write(step + 1, {"loss": loss, "seconds": time.monotonic() - began})
             if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
+                refuse_divergence(session)
                 checkpoint.save(step + 1, session.states)
                 if check is not None:
                     log.write(step + 1, check_network(session, step + 1, check, lesson.ontology))
@@ -107,6 +108,16 @@ def take_up(session: Session, checkpoint: Checkpoint) -> int:
     if done > asked:
         raise RunError(f"{checkpoint.path}: of {done} steps, steps is {asked}; ask for as many, or choose another out")
     return done
+
+
+def refuse_divergence(session: Session) -> None:
+    """Raise ModelError where weights are no numbers: a step may spoil them after the last loss that was one."""
+    for states in (session.network.state_dict(), session.average.state_dict()):
+        if wrong := [name for name, tensor in states.items() if not tensor.isfinite().all()]:
+            raise ModelError(
+                f"training left weights that are no numbers in {wrong[0]}; expected numbers; lower learning_rate and "
+                "continue"
+            )
 
 
 def report_screening(log: Log, step: int, lesson: Lesson) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,10 @@ def _list_first(names: Sequence[str]) -> str:
 
 
 def load_screened(groups: Iterable[Sequence[Example]], screening: Screening) -> list[Picture]:
-    """The pictures of examples that share an image, without those whose mask is empty or all foreground."""
+    """The pictures of examples that share an image, without those whose mask is empty or all foreground.
+
+    Of several masks of an image the empty ones alone are left out.
+    """
     pictures = []
     for group in groups:
         try:
@@ -58,11 +61,22 @@ def load_screened(groups: Iterable[Sequence[Example]], screening: Screening) -> 
         except (ReferenceFileError, SlideError) as error:
             screening.refuse(error)
             continue
-        if reason := find_fault(picture):
-            screening.skip(reason, group[0].image.name)
+        name, sound = group[0].image.name, drop_empty(picture)
+        if sound is not picture:
+            screening.skip("empty mask beside others", name)
+        if reason := find_fault(sound):
+            screening.skip(reason, name)
         else:
-            pictures.append(picture)
+            pictures.append(sound)
     return pictures
+
+
+def drop_empty(picture: Picture) -> Picture:
+    """The picture without its empty masks, which say nothing of their targets; as it is where all or none are empty."""
+    kept = [n for n, mask in enumerate(picture.masks) if mask.any()]
+    if len(kept) in (0, len(picture.masks)):
+        return picture
+    return replace(picture, masks=picture.masks[kept], layers=tuple(picture.layers[n] for n in kept))
 
 
 def find_fault(picture: Picture) -> str:
