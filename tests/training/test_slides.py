@@ -76,6 +76,17 @@ def test_training_sees_the_tiles_of_a_run(cohort: Path) -> None:
         assert np.array_equal(tile.read().pixels, run[tile.core])
 
 
+def test_a_corrected_outline_makes_another_tile(cohort: Path) -> None:
+    before, again = (tiles_of(learn_from(cohort)) for _ in range(2))
+    write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (box(300, 60, 338, 100), "Hell")])
+    after = tiles_of(learn_from(cohort))
+    assert [tile.core for tile in before] == [tile.core for tile in after]
+    prints, same, other = ([tile.fingerprint for tile in tiles] for tiles in (before, again, after))
+    assert prints == same
+    assert len(set(prints)) == len(prints)
+    assert prints != other
+
+
 def test_masks_and_hidden_pixels_are_the_reference(cohort: Path) -> None:
     frame = box(100, 80, 360, 230)
     write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (SECOND, "Hell"), (frame, "Region*")])
