@@ -80,18 +80,22 @@ def test_a_training_goes_on_for_longer_and_at_another_rate(tmp_path: Path) -> No
     assert [line.startswith('{"step": 4, "loss"') for line in lines].count(True) == 1
 
 
-def test_weights_that_are_no_numbers_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", [math.inf, 1e30])
+def test_weights_that_are_or_answer_no_numbers_replace_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
     config = make_table(tmp_path)
     weights, checkpoint = train(config), tmp_path / "out/checkpoint.pt"
     before = weights.read_bytes(), checkpoint.read_bytes()
     change(tmp_path, steps=3)
-    monkeypatch.setattr("torch.optim.AdamW.step", spoil_weights)
-    with pytest.raises(ModelError, match=r"no numbers in .*; expected numbers; lower learning_rate"):
+    monkeypatch.setattr("torch.optim.AdamW.step", lambda optimizer: spoil_weights(optimizer, value))
+    with pytest.raises(ModelError, match=r"no numbers.*; lower learning_rate"):
         train(config)
     assert (weights.read_bytes(), checkpoint.read_bytes()) == before
 
 
 @torch.no_grad()
-def spoil_weights(optimizer: torch.optim.Optimizer) -> None:
+def spoil_weights(optimizer: torch.optim.Optimizer, value: float) -> None:
     """What a rate far too high does after a last loss that was still a number."""
-    optimizer.param_groups[0]["params"][0].fill_(math.inf)
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.fill_(value)

@@ -74,9 +74,9 @@ class Checkpoint:
 
     def _refuse_other(self, decided: Mapping[str, str]) -> None:
         if other := sorted(key for key, value in self.decided.items() if decided.get(key) != value):
-            found = f"other {', '.join(other)}" if decided else "an earlier version"
+            found = f"of a training with other {', '.join(other)}" if decided else "written by an earlier version"
             raise RunError(
-                f"{self.path}: of a training with {found}; expected the one that this config tells; choose another "
+                f"{self.path}: {found}; expected the one that this config tells; choose another "
                 "out, or remove the checkpoint to start anew"
             )
 

@@ -85,7 +85,7 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
             if (step + 1) % settings.log_every == 0:
                 log.write(step + 1, {"loss": loss, "seconds": time.monotonic() - began})
             if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
-                refuse_divergence(session)
+                refuse_divergence(session, batch)
                 checkpoint.save(step + 1, session.states)
                 if check is not None:
                     log.write(step + 1, check_network(session, step + 1, check, lesson.ontology))
@@ -110,13 +110,15 @@ def take_up(session: Session, checkpoint: Checkpoint) -> int:
     return done
 
 
-def refuse_divergence(session: Session) -> None:
-    """Raise ModelError where weights are no numbers: a step may spoil them after the last loss that was one."""
-    for states in (session.network.state_dict(), session.average.state_dict()):
-        if wrong := [name for name, tensor in states.items() if not tensor.isfinite().all()]:
+@torch.no_grad()
+def refuse_divergence(session: Session, batch: Batch) -> None:
+    """Raise ModelError where weights or their answers are no numbers: the last step may have spoiled them unseen."""
+    for network in (session.network.eval(), session.average.eval()):
+        values = [*network.state_dict().values(), predict_logits(network, batch)]
+        if not all(bool(value.isfinite().all()) for value in values):
             raise ModelError(
-                f"training left weights that are no numbers in {wrong[0]}; expected numbers; lower learning_rate and "
-                "continue"
+                "training left weights that are no numbers or answer with none; expected numbers; lower learning_rate "
+                "and continue"
             )
 
 
