@@ -85,6 +85,11 @@ def test_absurd_mpp(capfd: pytest.CaptureFixture[str], make_slide: MakeSlide, tm
     refuse(capfd, mpp, "run", make_slide(300, 200), "-o", tmp_path / "out", "--mpp", mpp, *MODEL)
 
 
+def test_a_list_of_no_targets_is_not_all_of_them(cmu_1: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(cmu_1), "-o", str(tmp_path / "out"), "--targets", ",", *MODEL])
+
+
 def test_unknown_target_offers_the_nearest(capfd: pytest.CaptureFixture[str], cmu_1: Path, tmp_path: Path) -> None:
     refuse(capfd, "nearest: dark", "run", cmu_1, "-o", tmp_path / "out", "--targets", "drak", *MODEL)
     refuse(capfd, "unknown target", "run", cmu_1, "-o", tmp_path / "out", "--prompt", "hello world", *MODEL)

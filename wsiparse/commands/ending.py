@@ -7,4 +7,11 @@ import sys
 from rich.console import Console
 
 OK, WRONG_INPUT, SOME_FAILED, LOST = 0, 2, 3, 75
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)  # for logs
+# Paths are shown as they are, whatever [brackets] and :colons: they have.
+console = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else 120,  # for logs
+)

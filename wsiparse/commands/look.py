@@ -52,7 +52,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     order, _ = take_order(SerialEngine(), read_settings(options), options.output)
     for match in order.guesses:
-        console.print(str(match), markup=False)
+        console.print(str(match))
     misfits = show_plans(console, order, list_slides(options.slides))
     return WRONG_INPUT if misfits else OK
 

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
         run = parse_run(rows, folder, config, listen, start)
     failed = show_run(console, run, mine)
     if not find_local(options.output):
-        console.print(f"handed over: {options.output}", markup=False)
+        console.print(f"handed over: {options.output}")
     if failed and len(rows) == 1:
         return WRONG_INPUT
     return SOME_FAILED if failed else OK

@@ -52,8 +52,11 @@ def _add_judgement(group: Any) -> None:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """The names in a list with commas, for argparse."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """The names in a list with commas, for argparse; of an unset variable of a shell there are none."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names no target; expected names separated by commas")
+    return names
 
 
 def read_settings(options: argparse.Namespace) -> RunConfig:

@@ -23,8 +23,8 @@ from wsiparse.maps.ngff04 import export_ngff04
 from wsiparse.maps.ome_tiff import export_ome_tiff
 from wsiparse.maps.spatialdata import SpatialSource, export_spatialdata
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.references import describe_slide
 from wsiparse.runs.run import EXPORTS, Run, State
-from wsiparse.slides.open import describe
 from wsiparse.slides.slide import Slide
 
 
@@ -43,7 +43,7 @@ class SlideOutput:
     @cached_property
     def slide(self) -> Slide:
         """The slide itself, whose file must be where it was: its exact size and bounds stand nowhere else."""
-        return describe(self.row.slide, id=self.row.id, mpp=self.run.summary(self.row.id)["mpp"])
+        return describe_slide(self.run, self.row)
 
     @cached_property
     def remembered(self) -> Slide:

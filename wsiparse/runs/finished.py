@@ -74,7 +74,7 @@ class FinishedSlide:
 
 
 def find_finished(run: Run, row: ManifestRow) -> FinishedSlide:
-    """The finished slide of a row; SlideError where its file cannot be opened any more."""
+    """The finished slide of a row; SlideError where its file is gone, or another one now."""
     targets = narrow_targets(run.targets, row, run.record["config"]["site"])
     return FinishedSlide(run, describe_slide(run, row), targets)
 

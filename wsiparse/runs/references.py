@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsiparse.annotations.mapping import load_mapping
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, SlideError
 from wsiparse.evaluation.names import TargetNames
 from wsiparse.evaluation.references import JoinedReference, ReferenceFile, find_references, read_reference
 from wsiparse.ontology import Ontology, Target
@@ -66,8 +66,15 @@ def list_finished(run: Run) -> list[ManifestRow]:
 
 
 def describe_slide(run: Run, row: ManifestRow) -> Slide:
-    """The slide of a finished row, with the µm per pixel at which it was parsed."""
-    return describe(row.slide, id=row.id, mpp=run.summary(row.id)["mpp"])
+    """A finished slide, with the µm per pixel at which it was parsed; SlideError where its file is another one now."""
+    summary = run.summary(row.id)
+    slide = describe(row.slide, id=row.id, mpp=summary["mpp"])
+    if slide.fingerprint != summary["fingerprint"]:
+        raise SlideError(
+            f"{slide.path}: not the file that was parsed; bring that one back, or delete {run.folder(row.id)} and run "
+            "again"
+        )
+    return slide
 
 
 def _choose_files(run: Run, rows: list[ManifestRow], source: Path | None) -> Mapping[str, tuple[ReferenceFile, ...]]:

@@ -66,6 +66,10 @@ class Run:
         """The slides of the run, as resolved when it started."""
         return read_manifest(self.path / "slides.csv")
 
+    def row(self, slide_id: str) -> ManifestRow:
+        """One of them."""
+        return next(row for row in self.rows if row.id == slide_id)
+
     def folder(self, slide_id: str) -> Path:
         """Where everything of one slide stands."""
         return self.path / slide_id

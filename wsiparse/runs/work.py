@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wsiparse.errors import MppError, OutputError, RunError
+from wsiparse.errors import MppError, OutputError, PlanError, RunError
 from wsiparse.files import remove_whole_folder
 from wsiparse.maps.canvas import Canvas, create_canvas, create_store, list_canvases, written_blocks
 from wsiparse.maps.labels import create_labels
@@ -15,7 +15,7 @@ from wsiparse.maps.metadata import list_levels
 from wsiparse.maps.pyramid import create_levels
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.tile_sizes import TileSizes
-from wsiparse.ontology import Target, list_groups, take_site
+from wsiparse.ontology import Target, list_groups
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.machine import free_disk, usable_memory, used_disk
 from wsiparse.runs.manifest import ManifestRow
@@ -23,7 +23,7 @@ from wsiparse.runs.passes import Pass, choose_tiling, group_passes
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.rules import Rules
 from wsiparse.runs.run import refuse_lost
-from wsiparse.runs.targets import Match
+from wsiparse.runs.targets import Match, narrow_targets
 from wsiparse.slides.open import describe, make_reader
 from wsiparse.slides.slide import Reader, Slide
 from wsiparse.slides.thumbnail import find_lost, read_thumbnail
@@ -69,8 +69,7 @@ class Order:
 
     def targets_of(self, row: ManifestRow) -> tuple[Target, ...]:
         """The run's targets, or those among them that the slide's row names, as they are asked for at its site."""
-        occurring = take_site(self.targets, row.site or self.config.site)
-        return tuple(target for target in occurring if not row.targets or target.name in row.targets)
+        return narrow_targets(self.targets, row, self.config.site)
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ class PassWork:
     def source_pixels(self) -> float:
         """How many pixels of the level that is read its cores show."""
         slide, grid = self.plan.slide, self.canvas.grid
-        shown = sum(core.intersect(grid.region).area for block in self.plan.blocks for core in block.cores)
-        return shown * grid.scale_to(slide.levels[slide.best_level(grid.mpp)]) ** 2
+        return self.plan.shown_pixels * grid.scale_to(slide.levels[slide.best_level(grid.mpp)]) ** 2
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,8 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     planned, folder = plan_slide(order, row), order.folder(row)
     refuse_lost(Path(order.output))
     _make_room(folder, planned, order.anew)
-    _refuse_unaffordable(order, planned, folder)
+    for _, misfit in find_misfits(order, planned):
+        raise misfit
     works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
     if works:
         create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
@@ -227,13 +226,17 @@ def _is_of(planned: SlidePlan, folder: Path) -> bool:
         return False
 
 
-def _refuse_unaffordable(order: Order, planned: SlidePlan, folder: Path) -> None:
-    """Raise PlanError where the passes together need more than there is; what they wrote already is theirs."""
-    budgets = [project_pass(order, part, plan) for part, plan in planned.passes]
+def find_misfits(order: Order, planned: SlidePlan) -> Iterator[tuple[Pass, PlanError]]:
+    """Passes that need more memory than there is, or together more disk; what they wrote already is theirs."""
+    folder = Path(order.output, planned.slide.id)
     memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
     disk = free_disk(folder) + used_disk(folder)
-    for budget in budgets:
-        refuse_unaffordable(budget, memory, disk)
+    for part, plan in planned.passes:
+        budget = project_pass(order, part, plan)
+        try:
+            refuse_unaffordable(budget, memory, disk)
+        except PlanError as error:
+            yield part, error
         disk -= budget.disk_bytes
 
 

@@ -21,8 +21,8 @@ class Budget:
 
     tiles: int
     blocks: int
-    tissue_mm2: float
-    """Area of the cores that will be predicted."""
+    parsed_mm2: float
+    """Area of the slide that will be predicted."""
     memory_bytes: int
     """Peak of the process that does all of a block's work."""
     disk_bytes: int
@@ -38,7 +38,7 @@ def project_budget(plan: TilePlan, targets: int, tile_bytes: int, window: int) -
     batch, maps = tiles * 3, (tiles + tiling.block**2) * targets
     memory = PROCESS_BYTES + RESAMPLING_BYTES + band + tile_bytes + window * batch + 2 * maps
     disk = len(plan.blocks) * tiling.block**2 * targets * 4 // 3
-    area = plan.tiles * tiling.core**2 * tiling.grid.pixel_area_um2 / 1e6
+    area = plan.shown_pixels * tiling.grid.pixel_area_um2 / 1e6
     return Budget(plan.tiles, len(plan.blocks), area, memory, disk)
 
 

@@ -109,6 +109,12 @@ class TilePlan:
         return sum(len(block.cores) for block in self.blocks)
 
     @property
+    def shown_pixels(self) -> int:
+        """Canvas pixels that its cores show, less what lies beyond the edge."""
+        canvas = self.tiling.grid.region
+        return sum(core.intersect(canvas).area for block in self.blocks for core in block.cores)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of slide and cut; a canvas of another digest is never continued."""
         cores = [[(core.x, core.y) for core in block.cores] for block in self.blocks]

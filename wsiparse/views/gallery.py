@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from wsiparse.errors import WsiparseError
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
 from wsiparse.runs.run import Run
-from wsiparse.slides.open import open_slide
+from wsiparse.slides.open import make_reader
 from wsiparse.views.markup import Html, embed_image, escape, join
 from wsiparse.views.thumbnails import make_thumbnail, paint_maps, paint_reference
 
@@ -44,14 +44,13 @@ class Gallery:
         return Html(f"<figure><div>{shown}</div><figcaption>{escape(self._caption(row))}</figcaption></figure>")
 
     def _draw_pictures(self, row: ManifestRow) -> Html:
-        summary = self.run.summary(row.id)
-        reader = open_slide(summary["path"], id=row.id, mpp=summary["mpp"])
-        thumbnail = make_thumbnail(reader, SIDE)
-        reader.close()
+        slide = describe_slide(self.run, row)
+        with closing(make_reader(slide)) as reader:
+            thumbnail = make_thumbnail(reader, SIDE)
         found = paint_maps(thumbnail, self.run.folder(row.id) / "parse.zarr")
         pictures = [embed_image(thumbnail.image, f"{row.id}"), embed_image(found, f"{row.id} with its maps")]
         if self.references and row.id in self.references.files:
-            reference = self.references.read(describe_slide(self.run, row), thumbnail.grid.mpp)
+            reference = self.references.read(slide, thumbnail.grid.mpp)
             drawn = paint_reference(thumbnail, reference, self.run.targets)
             pictures.append(embed_image(drawn, f"{row.id} with its reference"))
         return join(pictures)

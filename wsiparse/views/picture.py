@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from wsiparse.errors import InputError
 from wsiparse.files import write_whole
 from wsiparse.geometry import Grid, Region
 from wsiparse.ontology import Ontology, Target
+from wsiparse.runs.references import describe_slide
 from wsiparse.runs.results import Results, find_done
 from wsiparse.runs.run import Run
-from wsiparse.slides.open import open_slide
+from wsiparse.slides.open import make_reader
 from wsiparse.tiles.resample import read_grid
 
 FILL_OPACITY = 60
@@ -55,14 +57,14 @@ def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
 
     Raises InputError where the slide is not done, or the frame shows nothing of it or a target that nobody knows.
     """
-    summary = run.summary(find_done(run, slide_id))
-    reader = open_slide(summary["path"], id=slide_id, mpp=summary["mpp"])
-    grid, region = frame.place(reader.slide.grid)
-    slide = Image.fromarray(read_grid(reader, grid, region))
-    drawn = _draw_outlines(slide, run, _read_outlines(run, slide_id, frame), (reader.slide.grid.scale_to(grid), region))
-    pair = Image.new("RGB", (slide.width * 2 + 16, slide.height), "white")
-    pair.paste(slide, (0, 0))
-    pair.paste(drawn, (slide.width + 16, 0))
+    slide = describe_slide(run, run.row(find_done(run, slide_id)))
+    grid, region = frame.place(slide.grid)
+    with closing(make_reader(slide)) as reader:
+        shown = Image.fromarray(read_grid(reader, grid, region))
+    drawn = _draw_outlines(shown, run, _read_outlines(run, slide_id, frame), (slide.grid.scale_to(grid), region))
+    pair = Image.new("RGB", (shown.width * 2 + 16, shown.height), "white")
+    pair.paste(shown, (0, 0))
+    pair.paste(drawn, (shown.width + 16, 0))
     with write_whole(path) as partial:
         pair.save(partial, format="PNG", optimize=True)
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 
-from wsiparse.errors import PlanError
 from wsiparse.models.load import load_model
-from wsiparse.runs.machine import free_disk, usable_memory, used_disk
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass
-from wsiparse.runs.work import Order, SlidePlan, plan_slide, project_pass
-from wsiparse.tiles.budget import refuse_unaffordable
-from wsiparse.tiles.plan import TilePlan
+from wsiparse.runs.work import Order, find_misfits, plan_slide, project_pass
 from wsiparse.views.tables import make_table
 
 
@@ -29,12 +24,12 @@ def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> i
     misfits: list[str] = []
     for row in rows:
         planned = plan_slide(order, row)
-        misfits += _list_misfits(order, planned)
+        misfits += [f"{row.id}, pass {part.name}: {error}" for part, error in find_misfits(order, planned)]
         for part, plan in planned.passes:
             budget, grid = project_pass(order, part, plan), plan.tiling.grid
             size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
             tile = f"{plan.tiling.tile} px, {plan.tiling.tile * grid.mpp:.0f} µm"
-            counts = (f"{_measure_cores(plan):.1f}", str(budget.tiles), str(budget.blocks))
+            counts = (f"{budget.parsed_mm2:.1f}", str(budget.tiles), str(budget.blocks))
             needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
             seconds = f"{budget.tiles * time_tile(part):.0f} s"
             table.add_row(row.id, part.name, str(len(part.targets)), size, tile, *counts, *needs, seconds)
@@ -46,27 +41,6 @@ def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> i
     for misfit in misfits:
         console.print(misfit, style="red")
     return len(misfits)
-
-
-def _measure_cores(plan: TilePlan) -> float:
-    """Area in mm² of the slide that will be predicted."""
-    grid = plan.tiling.grid
-    pixels = sum(core.intersect(grid.region).area for block in plan.blocks for core in block.cores)
-    return pixels * grid.pixel_area_um2 / 1e6
-
-
-def _list_misfits(order: Order, planned: SlidePlan) -> Iterator[str]:
-    """A line for each pass that a run would refuse."""
-    folder = Path(order.output, planned.slide.id)
-    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
-    disk = free_disk(folder) + used_disk(folder)
-    for part, plan in planned.passes:
-        budget = project_pass(order, part, plan)
-        try:
-            refuse_unaffordable(budget, memory, disk)
-        except PlanError as error:
-            yield f"{planned.slide.id}, pass {part.name}: {error}"
-        disk -= budget.disk_bytes
 
 
 def _time_tile(order: Order, part: Pass) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
 from wsiparse.ontology import Target
 from wsiparse.views.tables import make_table
@@ -19,5 +18,5 @@ def show_targets(console: Console, targets: Sequence[Target]) -> None:
         layers, kind = f"{target.category} / {target.meta}", "objects" if target.instances else "region"
         field = f"{target.field_um:g}" if target.field_um else "the model's"
         scales.add_row(target.name, layers, target.group, f"{target.mpp:g}", field, f"{target.threshold:g}", kind)
-        words.add_row(target.name, escape(target.prompt), ", ".join(target.synonyms), ", ".join(target.sites) or "any")
+        words.add_row(target.name, target.prompt, ", ".join(target.synonyms), ", ".join(target.sites) or "any")
     console.print(scales, "", words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels, read_labels
 from wsiparse.runs.references import References, describe_slide
 from wsiparse.runs.run import Run
-from wsiparse.slides.open import open_slide
+from wsiparse.slides.open import make_reader
 from wsiparse.slides.slide import Reader
 from wsiparse.tiles.resample import read_grid
 from wsiparse.views.markup import Html, embed_image, escape, join
@@ -55,15 +56,12 @@ def _draw_tiles(run: Run, tiles: Sequence[ScoredTile], references: References) -
 
 
 def _draw_slide(run: Run, tiles: Sequence[ScoredTile], references: References) -> dict[ScoredTile, Html]:
-    slide = tiles[0].score.slide
-    (row,), summary = [row for row in run.rows if row.id == slide], run.summary(slide)
+    slide = describe_slide(run, run.row(tiles[0].score.slide))
     images = {tile: find_labels(run, tile) for tile in tiles}
     finest = min(image.canvas.grid.mpp for image in images.values())
-    reference = references.read(describe_slide(run, row), finest)
-    reader = open_slide(summary["path"], id=slide, mpp=summary["mpp"])
-    figures = {tile: _draw_figure(reader, tile, image, reference) for tile, image in images.items()}
-    reader.close()
-    return figures
+    reference = references.read(slide, finest)
+    with closing(make_reader(slide)) as reader:
+        return {tile: _draw_figure(reader, tile, image, reference) for tile, image in images.items()}
 
 
 def find_labels(run: Run, tile: ScoredTile) -> LabelImage:
