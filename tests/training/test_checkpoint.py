@@ -51,6 +51,7 @@ def forget(folder: Path) -> None:
         (reword, "other targets;"),
         (forget, "an earlier version;"),
         (damage, "expected a whole checkpoint"),
+        (lambda folder: torch.save([], folder / "out/checkpoint.pt"), "expected a whole checkpoint"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused(

@@ -369,8 +369,12 @@ def test_a_config_has_what_the_one_it_extends_says(tmp_path: Path) -> None:
     assert settings == dataclasses.replace(read_settings(tmp_path / "tiny.toml"), steps=9, batch=5)
 
 
-@pytest.mark.parametrize(("base", "words"), [("none.toml", r"none\.toml"), ("round.toml", "extends itself")])
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [("none.toml", r"none\.toml"), ("round.toml", "extends itself"), ("a/../round.toml", "extends itself")],
+)
 def test_a_config_that_extends_nothing_is_refused(tmp_path: Path, base: str, words: str) -> None:
+    (tmp_path / "a").mkdir()
     (tmp_path / "round.toml").write_text(f"extends = '{base}'")
     with pytest.raises(InputError, match=words):
         read_settings(tmp_path / "round.toml")

@@ -28,7 +28,7 @@ SHOWN_BY_DATA = {
     *("ontology", "targets", "examples", "data", "slides", "mapping", "mpp", "case_pattern", "test_share", "apart")
 }
 """Settings that are compared by what they make of targets and samples, whatever a file is called."""
-_FAULTS = (OSError, EOFError, RuntimeError, UnpicklingError, ValueError, LookupError, TypeError)
+_FAULTS = (OSError, EOFError, RuntimeError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class Stateful(Protocol):
@@ -76,8 +76,8 @@ class Checkpoint:
         if other := sorted(key for key, value in self.decided.items() if decided.get(key) != value):
             found = f"of a training with other {', '.join(other)}" if decided else "written by an earlier version"
             raise RunError(
-                f"{self.path}: {found}; expected the one that this config tells; choose another "
-                "out, or remove the checkpoint to start anew"
+                f"{self.path}: {found}; expected one of the training that this config tells; choose another out, or "
+                "remove it to start anew"
             )
 
 

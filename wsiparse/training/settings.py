@@ -166,7 +166,7 @@ def _check_values(settings: TrainingSettings, path: str | Path) -> None:
 
 def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     """The keys of a file, and under them those of the file beside it that it extends."""
-    if path in extending:
+    if path.resolve() in extending:
         raise InputError(f"training config {path} extends itself; name another file in extends, or none")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -175,7 +175,7 @@ def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     base = document.pop("extends", "")
     if not isinstance(base, str):
         raise InputError(f"training config {path}: extends is {base!r}; expected the name of a file beside it")
-    return {**_read_document(path.parent / base, (*extending, path)), **document} if base else document
+    return {**_read_document(path.parent / base, (*extending, path.resolve())), **document} if base else document
 
 
 def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
