@@ -29,3 +29,14 @@ def test_a_pass_that_cannot_fit_is_named(
     assert main(["plan", str(slide), "-o", str(tmp_path / "out"), *LARGE, "--memory-gb", "0.1"]) == 2
     assert "drawn, pass 0.5um: the plan needs" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_slide_that_cannot_be_opened_leaves_the_others_their_plans(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = [str(make_slide(300, 200)), str(make_slide(300, 200, None, name="plain.svs"))]
+    assert main(["plan", *slides, "-o", str(tmp_path / "out"), *LARGE]) == 3
+    printed = capsys.readouterr().out
+    assert "drawn" in printed
+    assert "plain: " in printed
+    assert "--mpp" in printed

@@ -53,8 +53,10 @@ def _plan(options: argparse.Namespace) -> int:
     order, _ = take_order(SerialEngine(), read_settings(options), options.output)
     for match in order.guesses:
         console.print(str(match))
-    misfits = show_plans(console, order, list_slides(options.slides))
-    return WRONG_INPUT if misfits else OK
+    rows = list_slides(options.slides)
+    if not show_plans(console, order, rows):
+        return OK
+    return SOME_FAILED if len(rows) > 1 else WRONG_INPUT
 
 
 def _add_info(commands: Any) -> None:

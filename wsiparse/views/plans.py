@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from rich.console import Console
 
+from wsiparse.errors import SlideError
 from wsiparse.models.load import load_model
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass
-from wsiparse.runs.work import Order, find_misfits, plan_slide, project_pass
+from wsiparse.runs.work import Order, SlidePlan, find_misfits, plan_slide, project_pass
 from wsiparse.views.tables import make_table
 
 
 def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> int:
-    """Tiles, blocks, memory, disk and time of every pass over every slide; returns how many passes cannot fit."""
+    """Tiles, blocks, memory, disk and time of every pass over slides; returns how much of it a run would refuse."""
     columns = ("slide", "pass", "targets ", "canvas", "tile", "parsed mm² ", "tiles ", "blocks ", "memory ", "disk ≤ ")
     table = make_table(*columns, "model time ")
     time_tile = functools.cache(functools.partial(_time_tile, order))
     misfits: list[str] = []
     for row in rows:
-        planned = plan_slide(order, row)
-        misfits += [f"{row.id}, pass {part.name}: {error}" for part, error in find_misfits(order, planned)]
-        for part, plan in planned.passes:
-            budget, grid = project_pass(order, part, plan), plan.tiling.grid
-            size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
-            tile = f"{plan.tiling.tile} px, {plan.tiling.tile * grid.mpp:.0f} µm"
-            counts = (f"{budget.parsed_mm2:.1f}", str(budget.tiles), str(budget.blocks))
-            needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
-            seconds = f"{budget.tiles * time_tile(part):.0f} s"
-            table.add_row(row.id, part.name, str(len(part.targets)), size, tile, *counts, *needs, seconds)
+        try:
+            planned = plan_slide(order, row)
+        except SlideError as error:
+            misfits.append(f"{row.id}: {error}")
+        else:
+            misfits += [f"{row.id}, pass {part.name}: {error}" for part, error in find_misfits(order, planned)]
+            for cells in _describe_passes(order, planned, time_tile):
+                table.add_row(*cells)
     console.print(table)
     console.print(
         "memory is for each worker; disk is before compression; model time is tiles × that of one alone, "
@@ -41,6 +40,17 @@ def show_plans(console: Console, order: Order, rows: Sequence[ManifestRow]) -> i
     for misfit in misfits:
         console.print(misfit, style="red")
     return len(misfits)
+
+
+def _describe_passes(order: Order, planned: SlidePlan, time_tile: Callable[[Pass], float]) -> Iterator[tuple[str, ...]]:
+    for part, plan in planned.passes:
+        budget, grid = project_pass(order, part, plan), plan.tiling.grid
+        size = f"{grid.width} × {grid.height} at {grid.mpp:g} µm"
+        tile = f"{plan.tiling.tile} px, {plan.tiling.tile * grid.mpp:.0f} µm"
+        counts = (f"{budget.parsed_mm2:.1f}", str(budget.tiles), str(budget.blocks))
+        needs = (f"{budget.memory_bytes / 1e9:.1f} GB", f"{budget.disk_bytes / 1e9:.2f} GB")
+        seconds = f"{budget.tiles * time_tile(part):.0f} s"
+        yield planned.slide.id, part.name, str(len(part.targets)), size, tile, *counts, *needs, seconds
 
 
 def _time_tile(order: Order, part: Pass) -> float:
