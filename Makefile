@@ -26,7 +26,7 @@ demo: $(READY)
 	@echo "Dice      demo/cohort/evaluation.csv, and demo/cohort/report.html in a browser"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -35,7 +35,7 @@ check: $(READY)
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 soak: $(READY)
-	WSIPARSE_SOAK=200 $(BIN)/python -m pytest -q tests/runs/test_faults.py -k soak
+	WSIPARSE_SOAK=200 $(BIN)/python -m pytest -q tests/faults/test_cluster.py -k soak
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

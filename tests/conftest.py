@@ -61,6 +61,6 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, then other runs: begun last, one of them would keep a single process busy."""
+    """Files that take long come first: begun last, one of them would keep a single process busy alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "runs"))
+    items.sort(key=lambda item: (item.path.parent.name != "faults", item.path not in slow))

@@ -75,7 +75,7 @@ def test_a_block_without_anything_to_tell_leaves_no_file_and_removes_an_older_on
 @pytest.mark.parametrize("content", [b"", b"no archive"])
 def test_damaged_evidence_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "0.0.npz").write_bytes(content)
-    with pytest.raises(OutputError, match=r"0\.0\.npz.*--overwrite"):
+    with pytest.raises(OutputError, match=r"0\.0\.npz.*delete the slide"):
         read_evidence(tmp_path, make_plan(2).blocks, 1)
 
 

@@ -95,5 +95,5 @@ def test_sizes_are_areas_on_a_canvas() -> None:
 
 @pytest.mark.parametrize("area", [-1.0, 1e6, float("nan")])
 def test_holes_without_measure_are_refused(area: float) -> None:
-    with pytest.raises(InputError, match=r"target 'dark': min_hole_um2 .* expected 0 to 250,000"):
+    with pytest.raises(InputError, match=r"target 'dark': min_hole_um2 .* expected"):
         Target("dark", "dark", "tone", (0, 0, 0), 0.5, min_hole_um2=area)

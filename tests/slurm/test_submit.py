@@ -16,7 +16,7 @@ from tests.outputs import hash_results
 from wsiparse.cli import main
 from wsiparse.runs.run import State, open_run
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SETTINGS = ["--model", "tests.tiny:build_slow", "--block-tiles", "1"]
 SIZE = (455, 389)
 wait_for = functools.partial(waiting.wait_for, seconds=300, pause=0.2)

@@ -25,6 +25,8 @@ import distributed
 from wsiparse import cli
 from wsiparse.runs.connect import ROLES
 
+KILLED = -9
+"""Exit code of a process that was struck."""
 Part = Literal["client", "worker", "scheduler"]
 Place = Literal["client", "worker"]
 
@@ -127,7 +129,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["tests.runs.faults", "wsiparse.runs.api", "tests.tiny"])
+        self.context.set_forkserver_preload(["tests.faults.fault", "wsiparse.runs.api", "tests.tiny"])
         self.parts: dict[str, ForkServerProcess] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
