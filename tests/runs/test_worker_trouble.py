@@ -33,7 +33,9 @@ def test_a_slide_that_takes_all_memory_fails_alone(blacks: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_a_block_that_kills_its_workers_costs_its_slide_alone(blacks: Path, tmp_path: Path, start: Start) -> None:
     out = tmp_path / "out"
-    process = start(blacks, "-o", out, *TONE, "--model", "tests.tiny:build_deadly", "--workers", "2")
+    # So soon after its death no worker is back: Dask would give it up.
+    impatient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "0.1s"}
+    process = start(blacks, "-o", out, *TONE, "--model", "tests.tiny:build_deadly", "--workers", "2", **impatient)
     assert process.communicate(timeout=200)[0]
     assert process.returncode == 3
     failure = open_run(out).failure("black")

@@ -23,6 +23,9 @@ ROLES = {"GPU": 1, "READ": 2}
 JOB_SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 SCHEDULER_FILE_SECONDS = 300
 """How long a scheduler that a batch system starts may take to write its file."""
+NANNIES = {"distributed.deploy.lost-worker-timeout": "1000 days"}
+"""Nannies start their workers again. Dask looks 15 seconds after a worker died: where it is down at that very moment,
+having died once more, it closes the nanny for good, and in the end a run without workers waits for ever."""
 QUIET = logging.CRITICAL
 """Dask's own threshold on clusters started here: what it says of a failed task, with a traceback, a run says itself."""
 
@@ -42,7 +45,11 @@ def connect(config: RunConfig) -> Iterator[Client]:
             yield client
         return
     workers = config.workers or max(count_accelerators(), 1)
-    with _start_threads() if workers == 1 else _start_processes(workers) as cluster, Client(cluster) as client:
+    with (
+        dask.config.set(NANNIES),
+        _start_threads() if workers == 1 else _start_processes(workers) as cluster,
+        Client(cluster) as client,
+    ):
         client.wait_for_workers(workers, timeout=120)
         yield client
 
