@@ -223,17 +223,24 @@ def _refuse_changed(run: Run, rows: Sequence[ManifestRow], mpp: float | None) ->
     """Raise RunError where a slide that is done was parsed at another scale or for other targets than are asked now."""
     known = {row.id: row for row in run.rows}
     for row in rows:
-        if row.id in known and run.state(row.id) in {State.DONE, State.EMPTY}:
-            was, asked = _describe_asked(run, known[row.id], None), _describe_asked(run, row, mpp)
-            if was != asked:
-                raise RunError(
-                    f"slide {row.id} is done as {was} and {asked} is asked for now; delete {run.folder(row.id)} to "
-                    "parse it anew, or restore what changed"
-                )
+        before = known.get(row.id, row)
+        # The files of a slide are looked at only where they may tell: a share is slow, and a cohort large.
+        may_differ = mpp or (row.mpp, row.targets, row.site) != (before.mpp, before.targets, before.site)
+        if may_differ and run.state(row.id) in {State.DONE, State.EMPTY}:
+            _refuse_other_asking(run, before, row, mpp)
 
 
-def _describe_asked(run: Run, row: ManifestRow, mpp: float | None) -> str:
+def _refuse_other_asking(run: Run, before: ManifestRow, row: ManifestRow, mpp: float | None) -> None:
     summary = run.summary(row.id)
+    was, asked = _describe_asking(before, summary, None), _describe_asking(row, summary, mpp)
+    if was != asked:
+        raise RunError(
+            f"slide {row.id} is done as {was} and {asked} is asked for now; delete {run.folder(row.id)} to parse it "
+            "anew, or restore what changed"
+        )
+
+
+def _describe_asking(row: ManifestRow, summary: dict[str, Any], mpp: float | None) -> str:
     given = row.mpp or (mpp or summary["mpp"] if summary["mpp_source"] == "settings" else None)
     targets = ", ".join(sorted(row.targets)) or "all targets"
     return f"mpp {given or 'of its file'}, {targets}, site {row.site or 'of the run'}"
