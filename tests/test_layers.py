@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "wsiparse"
-WORDS = ["compiled", "errors", "files", "geometry", "ontology"]
+WORDS = ["compiled", "errors", "files", "geometry", "kinds", "ontology"]
 STAGES = ["slides", "tiles", "models", "maps", "annotations", "evaluation", "runs", "training", "views"]
 TOP = ["commands", "cli", "__init__", "__main__"]
 ALLOWED = {

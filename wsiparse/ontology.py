@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import math
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import InputError, TargetError
 from wsiparse.files import find_config
+from wsiparse.kinds import Kind, is_number, is_text, list_of
 
 OBJECT, SITE = "[object]", "[site]"
 """What stands in a prompt for the target's name and for the tissue."""
@@ -90,39 +90,26 @@ class Target:
         return tuple(prompt.replace(self.name, word) for word in words)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(_is_text(part) for part in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
 def _is_color(value: Any) -> bool:
-    whole = isinstance(value, list | tuple) and all(type(part) is int for part in value)
-    return whole and len(value) == 3 and all(0 <= part <= 255 for part in value)
+    return list_of(lambda part: type(part) is int and 0 <= part <= 255, 3)(value) and len(value) == 3
 
 
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "str": (_is_text, "text"),
-    "float": (_is_number, "a number, 0 or above"),
-    "bool": (lambda value: isinstance(value, bool), "true or false"),
-    "tuple[int, int, int]": (_is_color, "three integers in 0..255"),
-    "tuple[str, ...]": (_is_texts, "a list of texts"),
+_KINDS = {
+    "str": Kind("text", is_text),
+    "float": Kind("a number, 0 or above", is_number),
+    "bool": Kind("true or false", lambda value: isinstance(value, bool)),
+    "tuple[int, int, int]": Kind("three integers in 0..255", _is_color),
+    "tuple[str, ...]": Kind("a list of texts", list_of(is_text)),
 }
-"""By the annotation of a field of `Target`: whether a value is such, and what is expected."""
+"""By the annotation of a field of `Target`."""
 
 
 def _check_kinds(target: Target) -> None:
     """What a file says is checked, whatever the annotations promise."""
     for field in fields(Target):
-        value, (fits, expected) = getattr(target, field.name), _KINDS[str(field.type)]
-        if not fits(value):
-            raise InputError(f"target {target.name!r}: {field.name} is {value!r}, expected {expected}")
+        value, kind = getattr(target, field.name), _KINDS[str(field.type)]
+        if not kind.fits(value):
+            raise InputError(f"target {target.name!r}: {field.name} is {value!r}, expected {kind.words}")
 
 
 def _check_ranges(target: Target) -> None:
@@ -282,7 +269,7 @@ def _check_document(path: Path, document: dict[str, Any]) -> None:
     if unknown := sorted(set(document) - {"extends", "template", "target"}):
         raise InputError(f"ontology {path}: unknown key {unknown[0]!r}; expected extends, template and [[target]]")
     for key in ("extends", "template"):
-        if key in document and not _is_text(document[key]):
+        if key in document and not is_text(document[key]):
             raise InputError(f"ontology {path}: {key} is {document[key]!r}, expected text")
     tables = document.get("target", [])
     if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):

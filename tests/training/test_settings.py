@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.training.teaching import SIZES, write_config
 from tests.training.test_screening import make_table
 from wsiparse.errors import InputError, TargetError
-from wsiparse.training.kinds import Kind
+from wsiparse.kinds import Kind
 from wsiparse.training.loop import train
 from wsiparse.training.settings import TrainingSettings, read_settings
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
+from wsiparse.kinds import Kind, is_number, is_text, list_of, table_of
 from wsiparse.models.open_network import Sizes
-
-Test: TypeAlias = Callable[[Any], bool]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Values that a TOML file may give a key."""
-
-    words: str
-    fits: Test
 
 
 def _is_whole(value: Any) -> bool:
@@ -31,24 +19,16 @@ def _is_count(value: Any) -> bool:
     return _is_whole(value) and value > 0
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
-
-
 def _is_factor(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    return is_number(value) and value > 0
 
 
 def _is_share(value: Any) -> bool:
-    return _is_number(value) and value <= 1
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return is_number(value) and value <= 1
 
 
 def _is_file_name(value: Any) -> bool:
-    return _is_text(value) and not re.search(r"^\.|[/\\\0\n]", value)
+    return is_text(value) and not re.search(r"^\.|[/\\\0\n]", value)
 
 
 def _is_template(value: Any) -> bool:
@@ -62,7 +42,7 @@ def _is_pattern(value: Any) -> bool:
 
 
 def _are_bounds(value: Any) -> bool:
-    return _list_of(_is_factor, 2)(value) and len(value) == 2 and value[0] <= value[1]
+    return list_of(_is_factor, 2)(value) and len(value) == 2 and value[0] <= value[1]
 
 
 def _are_sizes(value: Any) -> bool:
@@ -75,30 +55,22 @@ def _are_sizes(value: Any) -> bool:
     return False
 
 
-def _list_of(fits: Test, least: int = 0) -> Test:
-    return lambda value: isinstance(value, list) and len(value) >= least and all(map(fits, value))
-
-
-def _table_of(fits: Test) -> Test:
-    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
-
-
 Whole = Annotated[int, Kind("a whole number from 0", _is_whole)]
 Count = Annotated[int, Kind("a whole number above 0", _is_count)]
-Number = Annotated[float, Kind("a number from 0", _is_number)]
+Number = Annotated[float, Kind("a number from 0", is_number)]
 Factor = Annotated[float, Kind("a number above 0", _is_factor)]
 Share = Annotated[float, Kind("a share from 0 to 1", _is_share)]
 Bounds = Annotated[tuple[float, float], Kind("two numbers above 0, the smaller first", _are_bounds)]
 Text = Annotated[str, Kind("text", lambda value: isinstance(value, str))]
 FileName = Annotated[str, Kind("a file's name, without folders", _is_file_name)]
 Pattern = Annotated[str, Kind("a regular expression with a group, or empty text", _is_pattern)]
-Texts = Annotated[tuple[str, ...], Kind("a list of texts", _list_of(_is_text))]
-Names = Annotated[tuple[str, ...], Kind("a list of one name or more", _list_of(_is_text, 1))]
-Templates = Annotated[tuple[str, ...], Kind("a list of texts with one {} in each", _list_of(_is_template, 1))]
-Words = Annotated[dict[str, str], Kind("a table of texts", _table_of(_is_text))]
-Factors = Annotated[dict[str, float], Kind("a table of numbers above 0", _table_of(_is_factor))]
-Place = Annotated[Path, Kind("a path", _is_text)]
-AnyPlace = Annotated[Path | None, Kind("a path", _is_text)]
+Texts = Annotated[tuple[str, ...], Kind("a list of texts", list_of(is_text))]
+Names = Annotated[tuple[str, ...], Kind("a list of one name or more", list_of(is_text, 1))]
+Templates = Annotated[tuple[str, ...], Kind("a list of texts with one {} in each", list_of(_is_template, 1))]
+Words = Annotated[dict[str, str], Kind("a table of texts", table_of(is_text))]
+Factors = Annotated[dict[str, float], Kind("a table of numbers above 0", table_of(_is_factor))]
+Place = Annotated[Path, Kind("a path", is_text)]
+AnyPlace = Annotated[Path | None, Kind("a path", is_text)]
 AnySizes = Annotated[
     Sizes | None,
     Kind("a table of counts with as many blocks as channels, and text_width a multiple of text_heads", _are_sizes),
