@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
-from wsiparse.slides.formats import find_slides, is_slide_folder
+from wsiparse.slides.formats import find_files, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
 COLUMNS = ("id", "slide", "mpp", "reference", "targets", "site")
@@ -66,7 +66,7 @@ def _rows_of(source: Path) -> Iterable[ManifestRow]:
     if source.suffix.lower() == ".csv":
         return read_manifest(source)
     if source.is_dir() and not is_slide_folder(source):
-        return [_row_of_file(path) for path in find_slides(source)]
+        return [_row_of_file(path) for path in find_files(source)]
     if not source.exists():
         raise InputError(f"{source}: no such file; expected a slide, a folder of slides or a CSV manifest")
     return [_row_of_file(source)]

@@ -12,7 +12,7 @@ from wsiparse.evaluation.names import TargetNames
 from wsiparse.evaluation.references import JoinedReference, ReferenceFile, find_references, read_reference
 from wsiparse.ontology import Ontology, Target
 from wsiparse.runs.manifest import ManifestRow, list_slides
-from wsiparse.runs.run import Run, State
+from wsiparse.runs.run import FINISHED, Run
 from wsiparse.slides.open import describe
 from wsiparse.slides.slide import Slide
 
@@ -62,7 +62,7 @@ def find_run_references(run: Run, source: ReferenceSource) -> References:
 
 def list_finished(run: Run) -> list[ManifestRow]:
     """The slides that can be compared: done, or found to be empty."""
-    return [row for row in run.rows if run.state(row.id) in {State.DONE, State.EMPTY}]
+    return [row for row in run.rows if run.state(row.id) in FINISHED]
 
 
 def describe_slide(run: Run, row: ManifestRow) -> Slide:

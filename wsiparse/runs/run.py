@@ -44,6 +44,10 @@ class State(StrEnum):
     PENDING = "pending"
 
 
+FINISHED = frozenset({State.DONE, State.EMPTY})
+"""States of slides that have a summary."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run's folder."""
@@ -226,7 +230,7 @@ def _refuse_changed(run: Run, rows: Sequence[ManifestRow], mpp: float | None) ->
         before = known.get(row.id, row)
         # The files of a slide are looked at only where they may tell: a share is slow, and a cohort large.
         may_differ = mpp or (row.mpp, row.targets, row.site) != (before.mpp, before.targets, before.site)
-        if may_differ and run.state(row.id) in {State.DONE, State.EMPTY}:
+        if may_differ and run.state(row.id) in FINISHED:
             _refuse_other_asking(run, before, row, mpp)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -12,13 +13,13 @@ SLIDE_SUFFIXES = IMAGE_SUFFIXES | frozenset(
 """Endings of slides and plain images; inside a file its bytes decide, not its name."""
 
 
-def find_slides(folder: Path) -> list[Path]:
-    """Slides and images of a folder in the order of their names; hidden files are none: macOS leaves `._a.svs`."""
-    files = (file for file in folder.iterdir() if file.suffix.lower() in SLIDE_SUFFIXES)
+def find_files(folder: Path, suffixes: Container[str] = SLIDE_SUFFIXES) -> list[Path]:
+    """Files of a folder with these endings, in the order of their names; no hidden ones: macOS leaves `._a.svs`."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in suffixes)
     return sorted(file for file in files if not file.name.startswith("."))
 
 
 def is_slide_folder(path: Path) -> bool:
     """Whether a folder is one slide: DICOM stores each level as a file of its own, and images may lie beside them."""
-    suffixes = {file.suffix.lower() for file in find_slides(path)} if path.is_dir() else set()
+    suffixes = {file.suffix.lower() for file in find_files(path)} if path.is_dir() else set()
     return suffixes - IMAGE_SUFFIXES == {".dcm"}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wsiparse.errors import InputError
 from wsiparse.evaluation.names import IGNORED, TargetNames
+from wsiparse.slides.formats import find_files
 from wsiparse.training.examples import Example
 from wsiparse.training.screening import Screening
 
@@ -77,9 +78,9 @@ def list_examples(folder: Path, names: TargetNames, splitting: Splitting, screen
 
 
 def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screening: Screening) -> Iterator[Example]:
-    images = _name_images(_list_pictures(shelf.images))
+    images = _name_images(find_files(shelf.images, SUFFIXES))
     masked = set()
-    for mask in _list_pictures(shelf.masks):
+    for mask in find_files(shelf.masks, SUFFIXES):
         stem, word = split_mask_name(_find_stem(mask), shelf.published, images)
         if stem not in images:
             raise InputError(f"{mask}: no image {stem} in {shelf.images}; expected one of that name; add or rename it")
@@ -92,12 +93,6 @@ def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screenin
         yield Example(images[stem], mask, (target,), case, shelf.part or splitting.choose_part(case))
     for stem in sorted(images.keys() - masked):
         screening.skip("image without a mask", images[stem].name)
-
-
-def _list_pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder, without what other systems keep hidden beside them, such as `._a.png`."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    return sorted(found)
 
 
 def _name_images(paths: Iterable[Path]) -> dict[str, Path]:

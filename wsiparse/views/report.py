@@ -11,7 +11,7 @@ from typing import Any
 from wsiparse.evaluation.extremes import parse_extremes
 from wsiparse.files import read_json
 from wsiparse.runs.references import References
-from wsiparse.runs.run import Run, State
+from wsiparse.runs.run import FINISHED, Run, State
 from wsiparse.views.charts import draw_bars
 from wsiparse.views.evaluated import show_evaluation, show_readers
 from wsiparse.views.gallery import draw_figures, open_gallery
@@ -54,8 +54,7 @@ class _Facts:
 
     @cached_property
     def summaries(self) -> dict[str, Numbers]:
-        finished = {State.DONE, State.EMPTY}
-        return {name: self.run.summary(name) for name, state in self.states.items() if state in finished}
+        return {name: self.run.summary(name) for name, state in self.states.items() if state in FINISHED}
 
     @cached_property
     def evaluation(self) -> Numbers | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.run import Run, State
+from wsiparse.runs.run import FINISHED, Run
 
 
 def list_unreadable(run: Run, rows: Sequence[ManifestRow]) -> Iterator[tuple[str, int]]:
     """Finished slides with pixels that were taken as white, and how many."""
     for row in rows:
-        if run.state(row.id) in {State.DONE, State.EMPTY} and (count := run.summary(row.id)["unreadable_pixels"]):
+        if run.state(row.id) in FINISHED and (count := run.summary(row.id)["unreadable_pixels"]):
             yield row.id, count
 
 
