@@ -23,8 +23,10 @@ from distributed import Worker
 from wsiparse.runs import cluster, connect
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
 from wsiparse.runs.pipeline import BlockRecord, Predicted, store_block
-from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
+from wsiparse.runs.planning import prepare_slide
+from wsiparse.runs.work import BlockWork, SlideWork
 
 NOT_STEPS = ("describe_model", "embed_texts")
 Step = Callable[..., Any]

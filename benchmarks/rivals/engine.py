@@ -14,9 +14,10 @@ from wsiparse.models.load import ModelSpec, load_model
 from wsiparse.runs.cluster import ClusterEngine
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
 from wsiparse.runs.parse import Engine, open_engine, take_order
 from wsiparse.runs.pipeline import BlockRecord, SerialEngine, load_block
-from wsiparse.runs.work import Order, prepare_slide
+from wsiparse.runs.planning import prepare_slide
 
 SLIDE = "slide"
 

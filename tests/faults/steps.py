@@ -9,15 +9,15 @@ FITS = Path(__file__).parents[1] / "data/tone-fits.json"
 SETTINGS = ["--model", "tests.tiny:build_tone", "--block-tiles", "2", "--no-tissue", "--validity", str(FITS)]
 
 STEPS = {
-    "runs.work:prepare_slide": 2,
-    "runs.work:create_canvas": 4,
+    "runs.planning:prepare_slide": 2,
+    "runs.planning:create_canvas": 4,
     "runs.pipeline:load_block": 8,
     "runs.pipeline:predict_block": 8,
     "runs.judge:write_evidence": 8,
     "runs.pipeline:write_block": 8,
     "pathlib:Path.replace": 20,  # every shard is renamed when it is whole
     "runs.judge:write_tiles": 2,
-    "runs.work:create_labels": 3,
+    "runs.planning:create_labels": 3,
     "runs.squares:write_labels": 8,
     "runs.squares:write_pieces": 8,
     "runs.finish:build_pyramid": 2,

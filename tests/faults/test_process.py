@@ -14,7 +14,7 @@ from tests.outputs import hash_results
 
 def serial_table() -> Iterator[Fault]:
     for name, calls in STEPS.items():
-        step = name.replace("runs.work:prepare", "runs.pipeline:prepare")
+        step = name.replace("runs.planning:prepare", "runs.pipeline:prepare")
         yield Fault("client", "worker", step, max(calls // 2, 1))
         yield Fault("client", "worker", step, calls, after=True)
 

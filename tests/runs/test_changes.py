@@ -70,7 +70,7 @@ def test_what_a_slide_wrote_already_is_no_longer_asked_of_the_disk(
     (tmp_path / "out/s0/summary.json").unlink()
     width, height = (-(-length // CORE) * CORE for length in SIZE)
     bound = width * height * 4 // 3  # a map and its pyramid
-    monkeypatch.setattr("wsiparse.runs.work.free_disk", lambda path: bound - 1)
+    monkeypatch.setattr("wsiparse.runs.planning.free_disk", lambda path: bound - 1)
     assert run(*command, tmp_path / "out") == 0
     assert run(*command, tmp_path / "other") == 2
 

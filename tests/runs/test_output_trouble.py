@@ -37,7 +37,7 @@ def test_a_disk_that_fills_up_and_is_freed(
     ballast.write_bytes(bytes(4 * 2**20 - 60_000))
     with pytest.MonkeyPatch.context() as patch:
         # Let it start although too little is free, as where others fill the disk in the meantime.
-        patch.setattr("wsiparse.runs.work.free_disk", lambda path: 10**12)
+        patch.setattr("wsiparse.runs.planning.free_disk", lambda path: 10**12)
         assert run(slides, "-o", out, *TONE) in {2, 3}
     shown = "".join(capfd.readouterr())
     assert "No space left" in shown

@@ -23,7 +23,7 @@ from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.parse import take_order
 from wsiparse.runs.passes import group_passes
 from wsiparse.runs.pipeline import SerialEngine
-from wsiparse.runs.work import plan_slide
+from wsiparse.runs.planning import plan_slide
 
 TILES = TileSizes(256, 1000, 32, 2)
 NARROW = dataclasses.replace(LIGHT, field_um=64.0)

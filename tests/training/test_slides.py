@@ -22,7 +22,7 @@ from wsiparse.runs.config import RunConfig
 from wsiparse.runs.manifest import read_manifest
 from wsiparse.runs.parse import take_order
 from wsiparse.runs.pipeline import SerialEngine
-from wsiparse.runs.work import plan_slide
+from wsiparse.runs.planning import plan_slide
 from wsiparse.slides.open import reader_of
 from wsiparse.slides.slide import Pixels
 from wsiparse.tiles.reading import read_block

@@ -31,6 +31,7 @@ from wsiparse.runs.finish import finish_slide
 from wsiparse.runs.hanging import watch_workers
 from wsiparse.runs.judge import Judgement
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
 from wsiparse.runs.pipeline import (
     BlockRecord,
     Judged,
@@ -44,9 +45,10 @@ from wsiparse.runs.pipeline import (
     record_failure,
     store_block,
 )
+from wsiparse.runs.planning import prepare_slide
 from wsiparse.runs.square_queue import SquareQueue
 from wsiparse.runs.squares import derive_square
-from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
+from wsiparse.runs.work import BlockWork, SlideWork
 
 LOST = "the scheduler was lost; the same command continues where this one ended"
 COUNT_SECONDS = 5

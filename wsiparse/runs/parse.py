@@ -17,6 +17,7 @@ from wsiparse.runs.cluster import open_cluster
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.lock import hold_lock
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
 from wsiparse.runs.passes import Pass, group_passes
 from wsiparse.runs.pipeline import BlockRecord, Listener, ModelFacts, SerialEngine
 from wsiparse.runs.provenance import record_run
@@ -24,7 +25,6 @@ from wsiparse.runs.rules import make_rules
 from wsiparse.runs.run import CONTINUE, Run, Start, refuse_lost, start_run
 from wsiparse.runs.summary import write_summary
 from wsiparse.runs.targets import Similarity, choose_targets, match_text, refuse_site
-from wsiparse.runs.work import Order
 
 
 class Engine(Protocol):

@@ -35,9 +35,11 @@ from wsiparse.runs.finish import finish_slide
 from wsiparse.runs.judge import Judgement, judge_work, keep_evidence
 from wsiparse.runs.machine import return_freed_memory
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
+from wsiparse.runs.planning import prepare_slide
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import refuse_lost
-from wsiparse.runs.work import BlockWork, Order, SlideWork, prepare_slide
+from wsiparse.runs.work import BlockWork, SlideWork
 from wsiparse.slides.open import make_reader, reader_of
 from wsiparse.tiles.reading import TileBatch, read_block
 from wsiparse.tiles.stitch import stitch_tiles

@@ -17,9 +17,9 @@ from wsiparse import __version__
 from wsiparse.maps.validity import digest_fits
 from wsiparse.runs.machine import describe_machine
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
 from wsiparse.runs.pipeline import ModelFacts
 from wsiparse.runs.run import fingerprint_run
-from wsiparse.runs.work import Order
 
 LIBRARIES = ("dask", "distributed", "imagecodecs", "numpy", "openslide-python", "rasterio", "shapely", "torch", "zarr")
 BATCH_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID")

@@ -1,84 +1,19 @@
-"""What is to be done for one slide: its passes, planned and refused before anything is predicted."""
+"""What is left to do for one slide, pass by pass and block by block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from wsiparse.errors import MppError, OutputError, PlanError, RunError
-from wsiparse.files import remove_whole_folder
-from wsiparse.maps.canvas import Canvas, create_canvas, create_store, list_canvases, written_blocks
-from wsiparse.maps.labels import create_labels
-from wsiparse.maps.metadata import list_levels
-from wsiparse.maps.pyramid import create_levels
+from wsiparse.maps.canvas import Canvas, written_blocks
 from wsiparse.models.load import ModelSpec
-from wsiparse.models.tile_sizes import TileSizes
-from wsiparse.ontology import Target, list_groups
-from wsiparse.runs.config import RunConfig
-from wsiparse.runs.machine import free_disk, usable_memory, used_disk
-from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.passes import Pass, choose_tiling, group_passes
-from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.rules import Rules
-from wsiparse.runs.run import refuse_lost
-from wsiparse.runs.targets import Match, narrow_targets
-from wsiparse.slides.open import describe, make_reader
-from wsiparse.slides.slide import Reader, Slide
-from wsiparse.slides.thumbnail import find_lost, read_thumbnail
-from wsiparse.slides.tissue import TissueMask, find_tissue
-from wsiparse.tiles.budget import Budget, project_budget, refuse_unaffordable
-from wsiparse.tiles.plan import Block, TilePlan, Tiling, choose_grid, plan_tiles
+from wsiparse.slides.slide import Slide
+from wsiparse.tiles.plan import Block, TilePlan, Tiling
 
 EVIDENCE = "evidence"
 """Folder of what blocks tell, in that of their slide until it is done."""
-THUMBNAIL_MPP = 8.0
-"""Scale at which tissue is looked for."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked of every slide of a run; small, and it pickles."""
-
-    config: RunConfig
-    model: ModelSpec
-    tiles: TileSizes
-    """Sides and memory of the tiles that the model takes."""
-    targets: tuple[Target, ...]
-    """As the ontology has them, their prompts not yet told for a site unless a person's prompt named one."""
-    matches: tuple[Match, ...]
-    """What the texts that asked for them were taken for; none where nothing was asked."""
-    output: str
-    rules: Rules
-    anew: bool = False
-    """Begin slides anew that were begun under another plan, which else are refused."""
-
-    def folder(self, row: ManifestRow) -> Path:
-        """Where a slide's results go."""
-        return Path(self.output, row.id)
-
-    @property
-    def guesses(self) -> tuple[Match, ...]:
-        """Matches of texts that are no name, synonym or prompt."""
-        return tuple(match for match in self.matches if not match.is_exact)
-
-    def passes_of(self, row: ManifestRow) -> tuple[Pass, ...]:
-        """The passes over a slide."""
-        return group_passes(self.targets_of(row), self.tiles)
-
-    def targets_of(self, row: ManifestRow) -> tuple[Target, ...]:
-        """The run's targets, or those among them that the slide's row names, as they are asked for at its site."""
-        return narrow_targets(self.targets, row, self.config.site)
-
-
-@dataclass(frozen=True)
-class SlidePlan:
-    """A slide as opened, where its tissue lies, and the plan of each pass."""
-
-    slide: Slide
-    tissue: TissueMask | None
-    passes: tuple[tuple[Pass, TilePlan], ...]
 
 
 @dataclass(frozen=True)
@@ -149,109 +84,6 @@ class BlockWork:
     def tiling(self) -> Tiling:
         """How the canvas is cut."""
         return self.canvas.tiling
-
-
-def plan_slide(order: Order, row: ManifestRow) -> SlidePlan:
-    """Open a slide, find its tissue and plan its passes; nothing is written."""
-    slide = _describe_slide(order, row)
-    with closing(make_reader(slide)) as reader:
-        tissue = _find_tissue(reader) if order.config.tissue else None
-    passes = tuple((part, _plan_pass(order, slide, part, tissue)) for part in order.passes_of(row))
-    return SlidePlan(slide, tissue, passes)
-
-
-def _describe_slide(order: Order, row: ManifestRow) -> Slide:
-    """The slide, at the scale of the manifest, else of its file, else of the settings."""
-    try:
-        return describe(row.slide, id=row.id, mpp=row.mpp)
-    except MppError:
-        if row.mpp or not order.config.mpp:
-            raise
-        return replace(describe(row.slide, id=row.id, mpp=order.config.mpp), mpp_source="settings")
-
-
-def _find_tissue(reader: Reader) -> TissueMask:
-    """The slide's tissue, and whatever its thumbnail cannot show: other levels may be sound."""
-    tissue = find_tissue(*read_thumbnail(reader, THUMBNAIL_MPP))
-    if not reader.unreadable_pixels:
-        return tissue
-    return replace(tissue, mask=tissue.mask | find_lost(reader, THUMBNAIL_MPP))
-
-
-def _plan_pass(order: Order, slide: Slide, part: Pass, tissue: TissueMask | None) -> TilePlan:
-    grid = choose_grid(slide, part.mpp)
-    tiling = choose_tiling(part, grid, order.tiles, order.config.overlap)
-    return plan_tiles(slide, replace(tiling, block_tiles=order.config.block_tiles), tissue)
-
-
-def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
-    """What a pass will take of memory and disk."""
-    return project_budget(plan, len(part.targets), order.tiles.count_bytes(plan.tiling.tile), order.config.window)
-
-
-@retry_passing
-def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
-    """Plan a slide, refuse what cannot fit, and make its empty maps or take up those that are there."""
-    planned, folder = plan_slide(order, row), order.folder(row)
-    refuse_lost(Path(order.output))
-    _make_room(folder, planned, order.anew)
-    for _, misfit in find_misfits(order, planned):
-        raise misfit
-    works = tuple(_make_pass(folder, part, plan) for part, plan in planned.passes if plan.blocks)
-    if works:
-        create_store(folder / "parse.zarr", [Path(work.canvas.path).name for work in works])
-    tissue = planned.tissue
-    shares = (tissue.share, tissue.pen_share) if tissue else (None, None)
-    return SlideWork(planned.slide, str(folder), order.model, works, order.rules, order.config.simplify, *shares)
-
-
-def _make_room(folder: Path, planned: SlidePlan, anew: bool) -> None:
-    """Refuse what another plan began in a slide's folder, or remove it."""
-    if not (folder / "parse.zarr").exists() or _is_of(planned, folder):
-        return
-    if not anew:
-        raise RunError(
-            f"{folder} was begun under another plan: other block_tiles, overlap or mpp, or the slide's file was "
-            "exchanged; with --retry-failed it goes on under the old ones, or is begun anew"
-        )
-    remove_whole_folder(folder)
-
-
-def _is_of(planned: SlidePlan, folder: Path) -> bool:
-    """Whether all canvases of a slide's folder are of a plan."""
-    digests = {plan.digest for _, plan in planned.passes}
-    try:
-        return all(canvas.digest in digests for canvas in list_canvases(folder / "parse.zarr"))
-    except OutputError:
-        return False
-
-
-def find_misfits(order: Order, planned: SlidePlan) -> Iterator[tuple[Pass, PlanError]]:
-    """Passes that need more memory than there is, or together more disk; what they wrote already is theirs."""
-    folder = Path(order.output, planned.slide.id)
-    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
-    disk = free_disk(folder) + used_disk(folder)
-    for part, plan in planned.passes:
-        budget = project_pass(order, part, plan)
-        try:
-            refuse_unaffordable(budget, memory, disk)
-        except PlanError as error:
-            yield part, error
-        disk -= budget.disk_bytes
-
-
-def _make_pass(folder: Path, part: Pass, plan: TilePlan) -> PassWork:
-    canvas = create_canvas(folder / "parse.zarr" / part.name, plan.digest, plan.tiling, part.targets)
-    _create_maps(canvas)
-    return PassWork(plan, canvas)
-
-
-def _create_maps(canvas: Canvas) -> None:
-    """Make the empty maps that follow from a canvas; those that are there stay."""
-    levels = list_levels(canvas.grid)
-    create_levels(Path(canvas.path), levels)
-    for group in list_groups(canvas.targets):
-        create_levels(create_labels(canvas, group).path, levels)
 
 
 def name_evidence(canvas: Canvas) -> Path:

@@ -12,8 +12,9 @@ from rich.console import Console
 from wsiparse.errors import SlideError
 from wsiparse.models.load import load_model
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.order import Order
 from wsiparse.runs.passes import Pass
-from wsiparse.runs.work import Order, SlidePlan, find_misfits, plan_slide, project_pass
+from wsiparse.runs.planning import SlidePlan, find_misfits, plan_slide, project_pass
 from wsiparse.views.tables import make_table
 
 

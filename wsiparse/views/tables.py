@@ -11,8 +11,8 @@ from rich.table import Table
 from wsiparse.geometry import Region
 from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
 from wsiparse.runs.manifest import ManifestRow
+from wsiparse.runs.planning import THUMBNAIL_MPP
 from wsiparse.runs.run import Run, State
-from wsiparse.runs.work import THUMBNAIL_MPP
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide import Reader
 from wsiparse.slides.thumbnail import read_thumbnail
