@@ -17,6 +17,8 @@ from wsiparse.errors import OutputError
 
 MARK = "wsiparse"
 """Word in the marked file of a folder that may be replaced."""
+UNSETTLED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What file systems answer that cannot say when something is on their disk."""
 
 
 @contextmanager
@@ -88,6 +90,30 @@ def _name_partial(path: Path) -> Path:
 
 def _is_marked(file: Path) -> bool:
     return file.is_file() and MARK in file.read_text("utf-8", errors="replace")
+
+
+def settle(folder: Path) -> None:
+    """Wait until all files of a folder and their names are on the disk, so that a power loss takes none of them.
+
+    Raises OutputError where the disk, or a server that took them on trust, could not keep them.
+    """
+    for parent, _, names in os.walk(folder):
+        for path in (*(Path(parent, name) for name in names), Path(parent)):
+            _settle_one(path)
+
+
+def _settle_one(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except FileNotFoundError:
+        return  # another process made it whole, or took it away
+    except OSError as error:
+        if error.errno not in UNSETTLED:
+            raise OutputError(f"{path}: not kept: {error.strerror}; free the disk or choose another output") from error
 
 
 def remove_partials(folder: Path) -> None:

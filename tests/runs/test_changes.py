@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,31 @@ def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, tmp_path
     assert open_run(out).state("s0") is State.PENDING
     assert run(slide, "-o", out, *TONE) == 0
     assert hash_results(out) == before
+
+
+def test_a_slide_is_done_when_all_of_it_is_on_the_disk(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, kept = tmp_path / "out", set[str]()
+
+    def keep(handle: int) -> None:
+        assert not (out / "s0/summary.json").exists()
+        kept.add(os.readlink(f"/proc/self/fd/{handle}"))
+
+    monkeypatch.setattr(os, "fsync", keep)
+    assert run(slide, "-o", out, *TONE) == 0
+    assert {path for path in map(str, (out / "s0").rglob("*")) if path not in kept} == {str(out / "s0/summary.json")}
+
+
+def test_a_disk_that_keeps_nothing_leaves_no_slide_done(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def lose(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("wsiparse.runs.retry.PAUSES_SECONDS", ())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lose)
+        assert run(slide, "-o", tmp_path / "out", *TONE) == 2
+    assert "not kept: Input/output error" in capfd.readouterr().out
+    assert run(slide, "-o", tmp_path / "out", *TONE, "--retry-failed") == 0

@@ -15,7 +15,7 @@ from wsiparse.annotations.geojson import open_geojson
 from wsiparse.annotations.identity import identify
 from wsiparse.annotations.parquet import open_parquet
 from wsiparse.annotations.polygons import join_batches
-from wsiparse.files import write_json
+from wsiparse.files import settle, write_json
 from wsiparse.maps.labels import build_label_pyramid
 from wsiparse.maps.pyramid import build_pyramid
 from wsiparse.maps.shards import remove_partials
@@ -70,6 +70,8 @@ def finish_slide(work: SlideWork, judgement: Judgement, times: Sequence[Times]) 
         with clock.measure("pyramid"):
             _complete_pyramids(work, judgement)
     remove_pieces(work)
+    with clock.measure("write"):
+        settle(Path(work.folder))
     summary = _summarize(work, judgement, tallies, [*times, *derived, clock.stop()])
     write_json(Path(work.folder, "summary.json"), summary, within=Path(work.folder).parent)
     return summary
