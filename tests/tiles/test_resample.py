@@ -15,9 +15,10 @@ scales = st.floats(0.3, 9.0, allow_nan=False)
 regions = st.builds(Region, st.integers(-9, 60), st.integers(-9, 60), st.integers(1, 90), st.integers(1, 90))
 
 
-def weigh_axis(start: int, count: int, scale: float) -> tuple[csr_array, int]:
+def weigh_axis(start: int, count: int, scale: float, size: int | None = None) -> tuple[csr_array, int]:
     """Weights [count, source pixels] as a library's matrix, and the first source pixel."""
     taps = Taps.along(start, count, scale)
+    taps = taps if size is None else taps.within(size)
     number = taps.weights.shape[1]
     columns = (taps.firsts[:, None] + np.arange(number)).ravel()
     rows = np.arange(0, count * number + 1, number)
@@ -25,7 +26,9 @@ def weigh_axis(start: int, count: int, scale: float) -> tuple[csr_array, int]:
 
 
 def weigh_region(reader: ArrayReader, scale: float, region: Region) -> Pixels:
-    (across, x), (down, y) = weigh_axis(region.x, region.width, scale), weigh_axis(region.y, region.height, scale)
+    slide = reader.slide.grid
+    across, x = weigh_axis(region.x, region.width, scale, slide.width)
+    down, y = weigh_axis(region.y, region.height, scale, slide.height)
     pixels = reader.read_region(Region(x, y, across.shape[1], down.shape[1]), 0).astype(np.float32)
     rows = (down @ pixels.reshape(len(pixels), -1)).reshape(region.height, -1, 3)
     columns = across @ rows.transpose(1, 0, 2).reshape(rows.shape[1], -1)
@@ -40,6 +43,22 @@ def test_it_agrees_with_a_librarys_matrix_products_in_every_bit(region: Region, 
     grid = reader.slide.grid.at_mpp(reader.slide.mpp * scale)
     exact = grid.scale_to(reader.slide.grid)
     np.testing.assert_array_equal(read_grid(reader, grid, region), weigh_region(reader, exact, region))
+
+
+@given(st.integers(1, 70), st.integers(1, 70), scales)
+@settings(deadline=None)
+def test_nothing_from_beyond_the_slide_reaches_its_last_pixels(width: int, height: int, scale: float) -> None:
+    reader = ArrayReader(np.full((height, width, 3), 10, np.uint8))
+    grid = reader.slide.grid.at_mpp(reader.slide.mpp * scale)
+    assert (read_grid(reader, grid, grid.region) == 10).all()
+    assert (read_grid(reader, grid, Region(grid.width + 9, 0, 3, 3)) == 255).all()
+
+
+def test_a_last_pixel_is_the_mean_of_what_of_it_lies_inside() -> None:
+    pixels = np.repeat(np.array([[0, 0, 0, 0, 100, 200]], np.uint8), 4, 0)[..., None].repeat(3, 2)
+    reader = ArrayReader(pixels)
+    grid = reader.slide.grid.at_mpp(reader.slide.mpp * 4)
+    assert read_grid(reader, grid, grid.region)[0, :, 0].tolist() == [0, 150]
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8, 16])

@@ -2,13 +2,13 @@
 
 Downsampling averages the exact area each output pixel covers; upsampling interpolates linearly. The weights of output
 pixel i follow from i counted from the slide's corner, in float64, never from the corner of the region asked for: two
-reads that overlap agree in every bit.
+reads that overlap agree in every bit. An output pixel that reaches beyond the slide shows what of it lies inside.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,11 @@ def read_grid(reader: Reader, grid: Grid, region: Region) -> Pixels:
 
 
 def _read_strip(reader: Reader, level: int, scale: float, strip: Region) -> Pixels:
-    across, down = Taps.along(strip.x, strip.width, scale), Taps.along(strip.y, strip.height, scale)
+    slide = reader.slide.levels[level].region
+    across, down = (
+        Taps.along(start, count, scale).within(size)
+        for start, count, size in ((strip.x, strip.width, slide.width), (strip.y, strip.height, slide.height))
+    )
     pixels = reader.read_region(Region(across.start, down.start, across.length, down.length), level)
     output = np.empty((strip.height, strip.width, 3), np.uint8)
     _weigh_pixels(np.ascontiguousarray(pixels), down.firsts, down.weights, across.firsts, across.weights, output)
@@ -62,6 +66,20 @@ class Taps:
         outputs = np.arange(start, start + count, dtype=np.float64)
         firsts, weights = _areas(outputs, scale) if scale >= 1 else _interpolation(outputs, scale)
         return cls(int(firsts[0]), firsts - firsts[0], weights.astype(np.float32))
+
+    def within(self, size: int) -> Taps:
+        """The same where source pixels outside 0 .. size weigh nothing beside those inside.
+
+        White mixed into the last pixels would look like the end of the tissue.
+        """
+        sources = self.start + self.firsts[:, None] + np.arange(self.weights.shape[1])
+        inside = np.where((sources >= 0) & (sources < size), self.weights, 0)
+        total = inside.sum(1)
+        # Output pixels that lie outside altogether keep their weights: they are white.
+        cut = (inside != self.weights).any(1) & (total > 0)
+        weights = self.weights.copy()
+        weights[cut] = inside[cut] / total[cut, None]
+        return replace(self, weights=weights)
 
     @property
     def length(self) -> int:
