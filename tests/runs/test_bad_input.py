@@ -158,6 +158,12 @@ def test_some_of_several_failed(capfd: pytest.CaptureFixture[str], make_slide: M
         ("id,slide\n../x,a.svs\n", "'id'"),
         ("id,slide\nx,\n", "no slide given"),
         ("slide\n", "no slide found"),
+        ('slide,note\na.svs,\nb.svs,"see Anna\nc.svs,\n', "line 3: unexpected end of data"),
+        ('slide,note\na.svs,"see Anna\nb.svs,"see Ben\n', "line 2: ',' expected after"),
+        ('slide\n"a.svs\nb.svs"\n', "a.svs\\nb.svs', expected a path on one line"),
+        ("slide\na\0.svs\n", "a\\x00.svs', expected a path on one line"),
+        ("slide,mpp\n\n\na.svs,fast\n", "line 4"),
+        ("slide,mpp,mpp\na.svs,1,2\n", "several columns named 'mpp'"),
     ],
 )
 def test_wrong_manifests(capfd: pytest.CaptureFixture[str], tmp_path: Path, text: str, found: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,65 @@ def test_a_disk_that_keeps_nothing_leaves_no_slide_done(
         assert run(slide, "-o", tmp_path / "out", *TONE) == 2
     assert "not kept: Input/output error" in capfd.readouterr().out
     assert run(slide, "-o", tmp_path / "out", *TONE, "--retry-failed") == 0
+
+
+def ids_and_paths(out: Path) -> dict[str, str]:
+    return {row.id: row.slide for row in open_run(out).rows}
+
+
+def test_a_slide_that_joins_a_run_takes_no_other_slides_id(slides: Path, tmp_path: Path) -> None:
+    out, folder = tmp_path / "out", tmp_path / "names"
+    folder.mkdir()
+    first, second, newcomer = (folder / f"{name}.svs" for name in ("上海", "北京", "一"))
+    for path in (first, second):
+        shutil.copy(slides / "s0.svs", path)
+    assert run(folder, "-o", out, *TONE) == 0
+    before = ids_and_paths(out)
+    shutil.copy(slides / "s1.svs", newcomer)
+    assert run(folder, "-o", out, *TONE) == 0
+    after = ids_and_paths(out)
+    assert before.items() < after.items()
+    assert after["slide"] == str(first)
+    assert set(after.values()) == {str(first), str(second), str(newcomer)}
+    assert {open_run(out).state(name) for name in after} == {State.DONE}
+
+
+def test_folders_named_in_another_order_are_the_same_slides(slides: Path, tmp_path: Path) -> None:
+    out, folders = tmp_path / "out", [tmp_path / "a", tmp_path / "b"]
+    for folder, name in zip(folders, ("s0", "s1"), strict=True):
+        folder.mkdir()
+        shutil.copy(slides / f"{name}.svs", folder / "x.svs")
+    assert run(folders[1], "-o", out, *TONE) == 0
+    assert run(*folders, "-o", out, *TONE) == 0
+    found = ids_and_paths(out)
+    assert found.pop("x") == str(folders[1] / "x.svs")
+    assert list(found.values()) == [str(folders[0] / "x.svs")]
+    (tmp_path / "m.csv").write_text(MANIFEST.format("y", folders[1] / "x.svs", "", ""))
+    other = tmp_path / "other"
+    assert run(tmp_path / "m.csv", "-o", other, *TONE) == 0
+    assert run(folders[1], tmp_path / "m.csv", "-o", other, *TONE) == 0
+    assert list(ids_and_paths(other)) == ["y"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_project_that_was_moved_goes_on(
+    slides: Path, tmp_path: Path, named: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = "m.csv" if named else "s"
+    project, moved = tmp_path / "one", tmp_path / "two"
+    shutil.copytree(slides, project / "s")
+    (project / "m.csv").write_text("id,slide\ns0,s/s0.svs\ns1,s/s1.svs\n")
+    assert run(project / source, "-o", project / "out", *TONE) == 0
+    (project / "out/s1/summary.json").unlink()
+    project.rename(moved)
+    out = moved / "out"
+    assert run(moved / source, "-o", out, *TONE) == 0
+    assert ids_and_paths(out) == {name: str(moved / f"s/{name}.svs") for name in ("s0", "s1")}
+    assert main(["picture", str(out), str(tmp_path / "s0.png"), "--slide", "s0"]) == 0
+    (moved / "s/s0.svs").rename(moved / "old.svs")
+    other = moved / "s/s1.svs"
+    (moved / "m.csv").write_text(f"id,slide\ns0,{other}\n")
+    assert run(moved / "m.csv", "-o", out, *TONE) == 2
+    assert f"id 's0' is {moved / 's/s0.svs'} in this run and {other} now, which is not the same file" in (
+        capfd.readouterr().err
+    )

@@ -37,6 +37,16 @@ def test_a_column_of_another_spelling_stays_beside_the_known_one(tmp_path: Path)
     assert (row.mpp, row.extra) == (0.25, {"MPP": "40x"})
 
 
+def test_a_cell_that_is_no_path_may_have_lines_and_quotation_marks(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('slide,note,,\na.svs,"""one""\ntwo",,\nb.svs,12" long,,\n')
+    assert [row.extra["note"] for row in read_manifest(tmp_path / "m.csv")] == ['"one"\ntwo', '12" long']
+
+
+def test_a_name_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the name has a line break"):
+        list_ids(touch(tmp_path, "a\nb.svs"))
+
+
 def test_hidden_files_are_no_slides(tmp_path: Path) -> None:
     assert list_ids(touch(tmp_path, "._s0.svs", "s0.svs")) == ["s0"]
 

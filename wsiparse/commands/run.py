@@ -42,14 +42,13 @@ def _run(options: argparse.Namespace) -> int:
 
     start = Start(options.overwrite, options.retry_failed, options.shard)
     config, rows = read_settings(options), list_slides(options.slides)
-    mine = start.share(rows)
     with (
         stop_on_signal(),
-        watch(len(mine)) as watching,
+        watch(len(start.share(rows))) as watching,
         open_output(options.output, start, rows, watching) as (folder, listen),
     ):
         run = parse_run(rows, folder, config, listen, start)
-    failed = show_run(console, run, mine)
+    failed = show_run(console, run, start.share(run.recognize(rows)))
     if not find_local(options.output):
         console.print(f"handed over: {options.output}")
     if failed and len(rows) == 1:

@@ -48,7 +48,7 @@ def open_output(
     address, run = open_address(output), Run(find_staging(output))
     with hold_address(address, start.shard), ThreadPoolExecutor(SENDERS, "handover") as pool:
         handover = Handover(address, run, start, listen, pool)
-        handover.compare(start.share(rows))
+        handover.compare(rows)
         yield run.path, handover.listen
         handover.end()
 
@@ -69,12 +69,14 @@ class Handover:
         self.begun = False
 
     def compare(self, rows: Sequence[ManifestRow]) -> None:
-        """Make the local folder say of each slide what the address says; send what was done and is not there."""
+        """Make the local folder say of each of its slides what the address says; send what was done and is not there."""
         if self.start.overwrite:
             return
         self._take_records()
-        found = read_marks(self.address, rows)
-        for row in rows:
+        known = self.run.recognize(rows) if (self.run.path / "slides.csv").exists() else rows
+        mine = self.start.share(known)
+        found = read_marks(self.address, mine)
+        for row in mine:
             self._compare_slide(row.id, found)
 
     def listen(self, event: str, slide: str, record: BlockRecord | None) -> None:

@@ -21,6 +21,9 @@ COLUMNS = ("id", "slide", "mpp", "reference", "targets", "site")
 TAKEN = re.compile(r"submit|export|.*\.(json|csv|html)", re.IGNORECASE)
 """Names in a run's folder that its own files and folders have or may come to have."""
 
+UNNAMEABLE = frozenset("\r\n\0")
+"""What no path may hold, though other cells of a manifest do."""
+
 
 class ManifestRow(BaseModel):
     """One slide of a cohort."""
@@ -41,6 +44,8 @@ class ManifestRow(BaseModel):
     """Tissue that the prompts name; None takes the run's."""
     extra: dict[str, str] = {}
     """Any other columns, kept as they are."""
+    id_from_name: bool = Field(default=False, exclude=True)
+    """Whether nobody gave the id: it was made from the file's name, and another slide may have it already."""
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -73,15 +78,17 @@ def _rows_of(source: Path) -> Iterable[ManifestRow]:
 
 
 def _row_of_file(path: Path) -> ManifestRow:
-    return ManifestRow(id=_name_safely(path.stem), slide=_resolve(path))
+    return ManifestRow(id=_name_safely(path.stem), slide=_resolve(path), id_from_name=True)
 
 
 def _row_of_url(url: str) -> ManifestRow:
-    return ManifestRow(id=_name_safely(Path(name_remote(url)).stem), slide=url)
+    return ManifestRow(id=_name_safely(Path(name_remote(url)).stem), slide=url, id_from_name=True)
 
 
 def _resolve(path: Path) -> str:
     """The absolute path, as text that a run's files can hold."""
+    if UNNAMEABLE.intersection(str(path)):
+        raise InputError(f"{str(path)!r}: the name has a line break, expected one without; rename it")
     text = str(path.resolve())
     try:
         text.encode()
@@ -101,11 +108,12 @@ def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
     """
     rows = list({(row.id, row.slide): row for row in rows}.values())  # a manifest may ask for a slide under two ids
     first = {row.id: row for row in reversed(rows)}
-    return [row if first[row.id] is row else row.model_copy(update={"id": _hashed_id(row)}) for row in rows]
+    return [row if first[row.id] is row else tell_apart(row) for row in rows]
 
 
-def _hashed_id(row: ManifestRow) -> str:
-    return f"{row.id}-{hashlib.sha256(row.slide.encode()).hexdigest()[:6]}"
+def tell_apart(row: ManifestRow) -> ManifestRow:
+    """The row under another id than a slide of the same name has, made from its path."""
+    return row.model_copy(update={"id": f"{row.id}-{hashlib.sha256(row.slide.encode()).hexdigest()[:6]}"})
 
 
 def _refuse_taken(rows: Sequence[ManifestRow]) -> None:
@@ -118,16 +126,37 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     """Read a CSV with a `slide` column and, as wanted, id, mpp, reference, targets (by ';'), site and any others."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, strict=True)  # else a stray " takes the lines below it into its cell
             columns = reader.fieldnames = [*_name_columns(reader.fieldnames or [])]
-            records = list(reader)
+            records = [*_number_records(reader, path)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"manifest {path}: {error}; expected a CSV file with a 'slide' column") from error
-    if "slide" not in columns:
-        raise InputError(f"manifest {path}: columns {list(columns)}; expected one named 'slide'")
-    rows = [_parse_row(record, path, number) for number, record in enumerate(records, start=2)]
+    _check_columns(columns, path)
+    rows = [_parse_row(record, path, number) for number, record in records]
     _refuse_twins(rows, path)
     return rows
+
+
+def _number_records(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Records, each with the line that it ends on."""
+    last = reader.line_num
+    try:
+        for record in reader:
+            last = reader.line_num
+            yield last, record
+    except csv.Error as error:
+        raise InputError(
+            f'manifest {path}, line {last + 1}: {error}; look there for a stray quotation mark: a cell with one is "so", '
+            'and one inside it ""'
+        ) from error
+
+
+def _check_columns(columns: Sequence[str], path: Path) -> None:
+    if "slide" not in columns:
+        raise InputError(f"manifest {path}: columns {list(columns)}; expected one named 'slide'")
+    doubled = [name for name, times in Counter(columns).items() if times > 1 and name.strip()]
+    if doubled:
+        raise InputError(f"manifest {path}: several columns named {doubled[0]!r}, expected one; rename the others")
 
 
 def _name_columns(header: Sequence[str]) -> Iterator[str]:
@@ -148,12 +177,16 @@ def _parse_row(record: dict[str, Any], path: Path, number: int) -> ManifestRow:
     extra = {key: value or "" for key, value in record.items() if key not in COLUMNS and key is not None}
     if not known.get("slide"):
         raise InputError(f"manifest {path}, line {number}: no slide given; fill the 'slide' column or delete the line")
-    for column in ("slide", "reference"):
-        if column in known and not is_remote(known[column]):
-            known[column] = _resolve(path.parent / known[column])
-    known.setdefault("id", _name_safely(Path(name_remote(known["slide"])).stem))
+    for column in [name for name in ("slide", "reference") if name in known]:
+        if UNNAMEABLE.intersection(known[column]):
+            raise InputError(
+                f"manifest {path}, line {number}: column {column!r} is {known[column]!r}, expected a path on one line; "
+                "look for a stray quotation mark"
+            )
+        known[column] = known[column] if is_remote(known[column]) else _resolve(path.parent / known[column])
+    made = {"id": _name_safely(Path(name_remote(known["slide"])).stem), "id_from_name": "id" not in known}
     try:
-        return ManifestRow(**known, extra=extra)
+        return ManifestRow(**{**made, **known}, extra=extra)
     except ValidationError as error:
         first = error.errors()[0]
         message = f"column {first['loc'][0]!r} is {first['input']!r}: {first['msg']}"

@@ -66,7 +66,7 @@ def parse_run(
         if facts.drawback:
             listen("warned", facts.drawback, None)
         with hold_lock(output, start.shard):
-            run = start_run(output, record_run(order, facts, rows), rows, start)
+            run, rows = start_run(output, record_run(order, facts, rows), rows, start)
             left = start.choose(run, rows)
             for row in left:
                 (run.folder(row.id) / "failed.json").unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 from wsiparse.errors import InputError, OutputError, RunError
 from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.ontology import Target
+from wsiparse.runs.identity import KnownSlides
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 from wsiparse.runs.retry import lose
 
@@ -93,6 +94,14 @@ class Run:
         summary: dict[str, Any] = read_json(self.folder(slide_id) / "summary.json")
         return summary
 
+    def parsed_file(self, slide_id: str) -> str | None:
+        """Fingerprint of the file that a finished slide was parsed from; None of any other slide."""
+        return str(self.summary(slide_id)["fingerprint"]) if self.state(slide_id) in FINISHED else None
+
+    def recognize(self, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+        """Rows of a command under the ids by which the run knows their slides; see `KnownSlides`."""
+        return KnownSlides(self.rows, self.parsed_file).recognize(rows)
+
     def failure(self, slide_id: str) -> dict[str, Any]:
         """Why a slide failed: reason code, message, traceback."""
         failure: dict[str, Any] = read_json(self.folder(slide_id) / "failed.json")
@@ -152,11 +161,13 @@ CONTINUE = Start()
 """Go on where the folder stands, or begin."""
 
 
-def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], start: Start) -> Run:
-    """Start a run in a folder, or continue the one that is there if its fingerprint is the same.
+def start_run(
+    path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], start: Start
+) -> tuple[Run, Sequence[ManifestRow]]:
+    """Start a run in a folder, or continue the one that is there if its fingerprint is the same; the run and the rows.
 
-    Slides that the folder already knows are kept beside the new ones; run.json is that of the first start, whichever
-    of several shards it was. Raises RunError where the folder holds another run or other files; overwriting removes
+    Slides that the folder already knows are kept beside the new ones, and keep their ids; run.json is that of the
+    first start, whichever of several shards it was. Raises RunError where the folder holds another run or other files; overwriting removes
     the other run's results first, and nothing that is not a run's.
     """
     run = Run(path)
@@ -165,16 +176,18 @@ def start_run(path: Path, record: dict[str, Any], rows: Sequence[ManifestRow], s
         _clear(run)
     if (path / "run.json").exists():
         refuse_other(run, record["fingerprint"])
+        rows = run.recognize(rows)
         _refuse_changed(run, rows, record["config"]["mpp"])
-        rows = _join_rows(run.rows, rows)
+        known = run.rows
     else:
         _refuse_files(path)
+        known = []
     if not start.shard:  # other shards may be writing
         remove_partials(path)
-    write_manifest(path / "slides.csv", rows)
+    write_manifest(path / "slides.csv", list({row.id: row for row in (*known, *rows)}.values()))
     _write_first(path / "run.json", record)
     refuse_other(run, record["fingerprint"])
-    return run
+    return run, rows
 
 
 def _refuse_files(path: Path) -> None:
@@ -248,14 +261,3 @@ def _describe_asking(row: ManifestRow, summary: dict[str, Any], mpp: float | Non
     given = row.mpp or (mpp or summary["mpp"] if summary["mpp_source"] == "settings" else None)
     targets = ", ".join(sorted(row.targets)) or "all targets"
     return f"mpp {given or 'of its file'}, {targets}, site {row.site or 'of the run'}"
-
-
-def _join_rows(old: Sequence[ManifestRow], new: Sequence[ManifestRow]) -> list[ManifestRow]:
-    rows = {row.id: row for row in old}
-    for row in new:
-        if row.id in rows and rows[row.id].slide != row.slide:
-            raise RunError(
-                f"id {row.id!r} is {rows[row.id].slide} in this run and {row.slide} now; give one another id"
-            )
-        rows[row.id] = row
-    return list(rows.values())
