@@ -167,3 +167,10 @@ def test_the_nuclei_of_monuseg_are_as_large_as_imagescope_says(shared_data: Path
         assert labels.skipped == 0
         assert float(abs(measured - stated).max()) < 0.02 * max(stated)
         assert measured.sum() == pytest.approx(sum(stated), rel=0.01)
+
+
+def test_a_ruler_in_a_layer_without_a_name_has_no_class(tmp_path: Path) -> None:
+    ruler = region(SQUARE[:2], Type=4)
+    labels = read(tmp_path, layer(region(SQUARE), Id=1), layer(ruler, Id=2), layer(ruler, Id=3, Name="Mitosis"))
+    assert [entry.target for entry in labels.annotations] == ["layer 1"]
+    assert (labels.skipped, labels.skipped_classes) == (2, {"", "Mitosis"})

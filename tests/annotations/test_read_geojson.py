@@ -207,3 +207,39 @@ def test_a_zip_without_labels_and_a_missing_file_are_refused(tmp_path: Path) -> 
         read_geojson(path, SLIDE)
     with pytest.raises(ReferenceFileError, match="No such file"):
         read_geojson(tmp_path / "none.geojson", SLIDE)
+
+
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (json.dumps(feature(SQUARE, classification={"names": 5})), "names of a classification is int"),
+        (json.dumps(feature(SQUARE, classification={"names": "Tumor"})), "names of a classification is str"),
+        (json.dumps(feature(SQUARE)).replace("[10, 10]", f"[{HUGE}, 10]", 1), "are not pairs of numbers"),
+        (json.dumps(feature(SQUARE, measurements={"x": 0})).replace('"x": 0', f'"x": {HUGE}'), "near feature 1"),
+        (json.dumps(feature(SQUARE, measurements=[{"name": {}, "value": 1}])), "near feature 1"),
+        (json.dumps(feature(SQUARE, objectType=["annotation"])), "near feature 1"),
+        (json.dumps({**feature(SQUARE), "type": ["Feature"]}), "type ['Feature'] among the features"),
+        (json.dumps(feature({**SQUARE, "type": ["Polygon"]})), "near feature 1"),
+    ],
+)
+def test_json_of_odd_types_is_refused_in_one_line(tmp_path: Path, text: str, found: str) -> None:
+    with pytest.raises(ReferenceFileError) as caught:
+        read(tmp_path, text.encode())
+    message = str(caught.value)
+    assert found in message
+    assert "labels.geojson" in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_classes_of_what_is_left_out_and_cells_with_a_nucleus_are_told(tmp_path: Path) -> None:
+    point = feature({"type": "Point", "coordinates": [1, 2]}, classification="Mitosis")
+    tile = feature(SQUARE, classification="Stroma")
+    tile["properties"]["objectType"] = "tile"
+    cell = {**feature(FAR, classification=TUMOR), "nucleusGeometry": SQUARE}
+    labels = read(tmp_path, [point, tile, cell, feature(SQUARE, classification=TUMOR)])
+    assert labels.skipped_classes == {"Mitosis", "Stroma"}
+    assert (len(labels.annotations), labels.skipped, labels.cells) == (2, 2, 1)

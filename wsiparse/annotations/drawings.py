@@ -61,7 +61,8 @@ def make_labels(drawings: Sequence[Drawing], slide: Slide) -> Labels:
     repaired = sum(crossed and not outline.is_empty for outline, crossed in outlines)
     kept, used = _cut_holes(shapes)
     annotations = tuple(_annotate(drawing.name, outline, slide) for drawing, outline in kept if not outline.is_empty)
-    return Labels(annotations, len(drawings) - len(annotations) - used, repaired)
+    left_out = frozenset(drawing.name for drawing, outline in kept if outline.is_empty)
+    return Labels(annotations, len(drawings) - len(annotations) - used, repaired, left_out)
 
 
 def _outline(drawing: Drawing) -> list[Polygon]:

@@ -41,7 +41,7 @@ def find_features(document: Any) -> Iterator[dict[str, Any]]:
     while stack:
         entry = stack.pop()
         stack.extend(reversed(_children(entry)))
-        kind = entry.get("type") if isinstance(entry, dict) else None
+        kind = _name_type(entry)
         if kind == "Feature":
             yield entry
         elif kind in _GEOMETRIES:
@@ -51,14 +51,21 @@ def find_features(document: Any) -> Iterator[dict[str, Any]]:
 def _children(entry: Any) -> list[Any]:
     if isinstance(entry, list):
         return entry
-    kind = entry.get("type") if isinstance(entry, dict) else None
+    kind = _name_type(entry)
     if kind == "FeatureCollection":
         return _as_list(entry.get("features"), "features")
     if kind == "Feature":
         return _as_list(_properties(entry).get("childObjects", []), "childObjects")
     if kind not in _GEOMETRIES:
-        raise ValueError(f"{'type ' + repr(kind) if isinstance(entry, dict) else repr(entry)[:40]} among the features")
+        found = f"type {entry.get('type')!r}" if isinstance(entry, dict) else repr(entry)
+        raise ValueError(f"{found[:60]} among the features")
     return []
+
+
+def _name_type(entry: Any) -> str:
+    """The type of a GeoJSON object; empty where there is none."""
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def _as_list(value: Any, name: str) -> list[Any]:
@@ -79,7 +86,7 @@ def parse_class(feature: dict[str, Any]) -> str:
         return value.strip()
     if not isinstance(value, dict):
         return ""
-    names = value.get("names") or [value.get("name") or ""]
+    names = _as_list(value.get("names") or [value.get("name") or ""], "names of a classification")
     return ": ".join(str(name) for name in names).strip()
 
 
@@ -152,7 +159,7 @@ def _parse_rings(value: Any) -> list[Polygon]:
 def _parse_ring(value: Any) -> NDArray[np.float64]:
     try:
         points = np.asarray(value, dtype=np.float64)  # [points, 2 or more]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"coordinates {repr(value)[:40]} are not pairs of numbers") from None
     if points.size == 0:
         return np.empty((0, 2))
@@ -169,6 +176,11 @@ def _ellipse(polygon: Polygon) -> Polygon:
     points = shapely.get_coordinates(shapely.Point(0, 0).buffer(1, quad_segs=_QUADRANT_SEGMENTS))
     radii = np.array([right - left, bottom - top]) / 2
     return Polygon(points * radii + [(left + right) / 2, (top + bottom) / 2])
+
+
+def is_cell(feature: dict[str, Any]) -> bool:
+    """Whether a feature is a cell of QuPath whose nucleus is outlined too, in a member that GeoJSON does not know."""
+    return isinstance(feature.get("nucleusGeometry"), dict)
 
 
 def repair_polygons(polygons: list[Polygon]) -> tuple[Polygon | MultiPolygon, bool]:

@@ -21,6 +21,7 @@ from wsiparse.annotations.documents import read_documents
 from wsiparse.annotations.feature_text import FeatureText
 from wsiparse.annotations.features import (
     find_features,
+    is_cell,
     parse_class,
     parse_polygons,
     parse_probability,
@@ -53,6 +54,10 @@ class Labels:
     """Objects left out: points, lines, QuPath's tiles and cores, outlines that enclose no area."""
     repaired: int = 0
     """Annotations whose outline crossed itself and was made valid."""
+    skipped_classes: frozenset[str] = frozenset()
+    """Classes of what was left out; empty for what has none."""
+    cells: int = 0
+    """Annotations that QuPath keeps with a nucleus: their outline is the cell's."""
 
 
 def read_geojson(path: str | Path, slide: Slide, space: CoordinateSpace | None = None) -> Labels:
@@ -63,35 +68,40 @@ def read_geojson(path: str | Path, slide: Slide, space: CoordinateSpace | None =
     """
     parts = [_read_document(document, slide, space, path) for document in read_documents(path)]
     annotations = tuple(annotation for part in parts for annotation in part.annotations)
-    return Labels(annotations, sum(part.skipped for part in parts), sum(part.repaired for part in parts))
+    classes = frozenset[str]().union(*(part.skipped_classes for part in parts))
+    skipped, repaired, cells = (sum(getattr(part, name) for part in parts) for name in ("skipped", "repaired", "cells"))
+    return Labels(annotations, skipped, repaired, classes, cells)
 
 
 def _read_document(document: Any, slide: Slide, space: CoordinateSpace | None, path: str | Path) -> Labels:
     origin = find_origin(slide, space or _stated_space(document))
-    seen, repaired = 0, 0
+    seen, repaired, cells = 0, 0, 0
     annotations: list[Annotation] = []
+    left_out: set[str] = set()
     try:
         for feature in find_features(document):
             seen += 1
             outline, crossed = repair_polygons(parse_polygons(feature))
-            repaired += crossed and not outline.is_empty
-            annotations += _make_annotations(feature, outline, origin, slide)
-    except (ValueError, RecursionError) as error:
+            if outline.is_empty:
+                left_out.add(parse_class(feature))
+                continue
+            repaired += crossed
+            cells += is_cell(feature)
+            annotations.append(_make_annotation(feature, outline, origin, slide))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         place = f"{path}: near feature {seen}" if seen else f"{path}"
         raise ReferenceFileError(f"{place}: {error}; expected GeoJSON features; export the file again") from error
-    return Labels(tuple(annotations), seen - len(annotations), repaired)
+    return Labels(tuple(annotations), seen - len(annotations), repaired, frozenset(left_out), cells)
 
 
-def _make_annotations(
+def _make_annotation(
     feature: dict[str, Any], outline: Polygon | MultiPolygon, origin: tuple[int, int], slide: Slide
-) -> list[Annotation]:
-    if outline.is_empty:
-        return []
+) -> Annotation:
     # A millionth of a pixel is finer than any file and coarser than the rounding of the sum: 4.08 + 10 is 14.08 again.
     placed = shapely.transform(outline, lambda points: np.round(points + origin, 6)) if any(origin) else outline
     area_um2 = float(outline.area) * slide.grid.pixel_area_um2
     found = parse_probability(feature), parse_shape(feature), parse_runner_up(feature)
-    return [Annotation(parse_class(feature), placed, area_um2, *found)]
+    return Annotation(parse_class(feature), placed, area_um2, *found)
 
 
 def _stated_space(document: Any) -> CoordinateSpace:

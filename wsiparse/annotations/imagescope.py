@@ -79,10 +79,14 @@ class _Layers:
             self._names[-1] = element.attributes.get("Value", "").strip()
 
     def name_drawings(self) -> list[Drawing]:
-        """All that was drawn, in the file's order, each with the class of its layer."""
+        """All that was drawn, in the file's order, each with the class of its layer.
+
+        Arrows, rulers and points in a layer that has no name are of no class, whichever layers there are.
+        """
         used = {drawing.layer for drawing in self._drawings}
-        names = [
-            name or (f"layer {number}" if len(used) > 1 else "")
-            for name, number in zip(self._names, self._ids, strict=True)
+        numbered = [f"layer {number}" if len(used) > 1 else "" for number in self._ids]
+        return [
+            replace(drawing, name=self._names[n] or ("" if drawing.form == "other" else numbered[n]))
+            for drawing in self._drawings
+            for n in [drawing.layer]
         ]
-        return [replace(drawing, name=names[drawing.layer]) for drawing in self._drawings]
