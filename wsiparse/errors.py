@@ -5,6 +5,7 @@ WsiparseError
 │   ├── TargetError       a target or prompt nobody knows
 │   └── RunError          the output folder belongs to another plan or run
 ├── SlideError            this file cannot be parsed as a slide
+│   ├── LostSlideError    its store or server cannot be reached now
 │   ├── MppError          µm per pixel missing, implausible or anisotropic
 │   └── PixelError        pixels that cannot be decoded
 ├── PlanError             the plan cannot be carried out with what is there
@@ -48,6 +49,12 @@ class SlideError(WsiparseError):
     """A file that cannot be opened or understood as a slide."""
 
     reason = "slide_unreadable"
+
+
+class LostSlideError(SlideError):
+    """A slide behind an address that cannot be reached now; raised from an OSError that is known to pass."""
+
+    reason = "io_error"
 
 
 class MppError(SlideError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -12,7 +11,7 @@ import fsspec
 
 from wsiparse.errors import InputError, OutputError
 from wsiparse.runs.retry import lose
-from wsiparse.slides.remote import is_remote
+from wsiparse.slides.remote import Trouble, is_remote
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -77,12 +76,11 @@ class Address:
                 continue
 
     def _reach(self, function: Callable[Given, Result], *arguments: Given.args, **options: Given.kwargs) -> Result:
-        """What a call gives. Libraries of stores raise what has no common base; a future hands it over as a value."""
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(function, *arguments, **options)
-        error = future.exception()
-        if error is None:
-            return future.result()
+        """What a call gives; files that are missing, or there already, are told by Python's own errors."""
+        trouble = Trouble()
+        with trouble:
+            return function(*arguments, **options)
+        error = trouble.error
         if isinstance(error, FileNotFoundError | FileExistsError):
             raise error
         raise self._complain(error) from error

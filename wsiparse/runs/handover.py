@@ -69,7 +69,7 @@ class Handover:
         self.begun = False
 
     def compare(self, rows: Sequence[ManifestRow]) -> None:
-        """Make the local folder say of each of its slides what the address says; send what was done and is not there."""
+        """Make the local folder say of our slides what the address says; send what was done and is not there."""
         if self.start.overwrite:
             return
         self._take_records()

@@ -146,8 +146,8 @@ def _number_records(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[i
             yield last, record
     except csv.Error as error:
         raise InputError(
-            f'manifest {path}, line {last + 1}: {error}; look there for a stray quotation mark: a cell with one is "so", '
-            'and one inside it ""'
+            f"manifest {path}, line {last + 1}: {error}; look there for a stray quotation mark; they stand at both "
+            "ends of a cell, and doubled inside"
         ) from error
 
 

@@ -167,8 +167,8 @@ def start_run(
     """Start a run in a folder, or continue the one that is there if its fingerprint is the same; the run and the rows.
 
     Slides that the folder already knows are kept beside the new ones, and keep their ids; run.json is that of the
-    first start, whichever of several shards it was. Raises RunError where the folder holds another run or other files; overwriting removes
-    the other run's results first, and nothing that is not a run's.
+    first start, whichever of several shards it was. Raises RunError where the folder holds another run or other files;
+    overwriting removes the other run's results first, and nothing that is not a run's.
     """
     run = Run(path)
     _make_folder(path)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import ParamSpec, TypeVar
 
 import fsspec
 
-from wsiparse.errors import PlanError, SlideError
+from wsiparse.errors import LostSlideError, PlanError, SlideError
 from wsiparse.files import write_whole
 
 CACHE_VARIABLE, LIMIT_VARIABLE = "WSIPARSE_CACHE", "WSIPARSE_CACHE_GB"
 """Environment variables: the cache's folder, best on a fast local disk, and its size."""
 LIMIT_GB = 100.0
+MISSING, FORBIDDEN = (404, 410), (401, 403)
+"""Of HTTP's answers those that trying again does not change."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a system says of a disk that takes no more."""
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def is_remote(path: str) -> bool:
@@ -32,8 +41,8 @@ def name_remote(url: str) -> str:
 def fetch_slide(url: str) -> Path:
     """The local copy of a remote slide of one file, fetched once for all processes of a machine.
 
-    Slides not used for longest make room. Raises SlideError where the slide cannot be had, PlanError where it is larger
-    than the whole cache.
+    Slides not used for longest make room. Raises SlideError where the slide cannot be had, LostSlideError where that
+    may pass, PlanError where it is larger than the whole cache.
     """
     files, path, size, key = _look_up(url)
     copy = _cache_folder() / f"{key[:16]}-{name_remote(url)}"
@@ -42,33 +51,71 @@ def fetch_slide(url: str) -> Path:
         if not copy.exists():
             _make_room(copy.parent, size, url)
             with write_whole(copy) as partial:
-                _copy(files, path, partial, url)
+                _reach(url, files.get_file, path, str(partial))
         os.utime(copy)
     return copy
 
 
-def _copy(files: fsspec.AbstractFileSystem, path: str, partial: Path, url: str) -> None:
-    try:
-        files.get_file(path, str(partial))
-    except OSError as error:
-        raise SlideError(f"{url}: cannot be fetched ({error}); look at the network and the cache's disk") from error
-
-
 def _look_up(url: str) -> tuple[fsspec.AbstractFileSystem, str, int, str]:
     """The file system of an address, the path there, its bytes, and a key that changes with the file."""
-    try:
-        files, path = fsspec.core.url_to_fs(url)
-        about = files.info(path)
-    except ImportError as error:
-        raise SlideError(f"{url}: {error}; install what fsspec needs for this kind of address") from error
-    except FileNotFoundError as error:
-        raise SlideError(f"{url}: no such file; check the address in the manifest or command") from error
-    except ValueError as error:
-        raise SlideError(f"{url}: {error}; expected an address that fsspec knows") from error
+    files, path = _reach(url, fsspec.core.url_to_fs, url)
+    about = _reach(url, files.info, path)
     if about.get("size") is None or about.get("type") == "directory":
         raise SlideError(f"{url}: no file of a known size; remote slides are single files, copy others here")
     marks = [str(about.get(mark)) for mark in ("size", "ETag", "etag", "mtime", "created", "LastModified")]
     return files, path, int(about["size"]), hashlib.sha256("\n".join([url, *marks]).encode()).hexdigest()
+
+
+def _reach(url: str, function: Callable[Given, Result], *arguments: Given.args, **options: Given.kwargs) -> Result:
+    """What a call to an address's store gives; SlideError in one line where it gives nothing."""
+    trouble = Trouble()
+    with trouble:
+        return function(*arguments, **options)
+    # Raised here, what went wrong in a library is neither its cause nor its context: not all of that pickles.
+    raise _explain(url, trouble.error)
+
+
+class Trouble:
+    """Takes the error that a block ends with: libraries of stores raise what has no common base."""
+
+    error: Exception
+
+    def __enter__(self) -> None:
+        """Nothing is taken yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """Keep an error; what is none, such as Ctrl-C, goes on."""
+        if isinstance(error, Exception):
+            self.error = error
+            return True
+        return False
+
+
+def _explain(url: str, error: Exception) -> SlideError:
+    # Over http all is a missing file to fsspec; what it was is the cause.
+    root = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
+    status, text = _find_status(root), " ".join(str(root).split()) or type(root).__name__
+    if isinstance(root, ImportError):
+        return SlideError(f"{url}: {text}; pip install 'wsiparse[remote]', or what fsspec needs for such addresses")
+    if isinstance(root, ValueError | NotImplementedError):
+        return SlideError(f"{url}: {text}; expected an address that fsspec knows")
+    if isinstance(root, FileNotFoundError) or status in MISSING:
+        return SlideError(f"{url}: no such file; check the address in the manifest or command")
+    if isinstance(root, PermissionError) or status in FORBIDDEN or "Credentials" in type(root).__name__:
+        return SlideError(f"{url}: may not be read ({text}); give credentials, for S3 AWS_ACCESS_KEY_ID and its like")
+    if isinstance(root, OSError) and root.errno in FULL:
+        return SlideError(f"{url}: cannot be fetched ({text}); free the disk of {CACHE_VARIABLE} or name another")
+    lost = LostSlideError(f"{url}: cannot be reached ({text}); look at the network and at that server")
+    lost.__cause__ = OSError(errno.ESTALE, text)
+    return lost
+
+
+def _find_status(error: BaseException) -> int | None:
+    """The HTTP status that an error of aiohttp or of botocore tells; None of any other."""
+    told = getattr(error, "response", None)
+    answer = told.get("ResponseMetadata", {}) if isinstance(told, dict) else {}
+    status = getattr(error, "status", answer.get("HTTPStatusCode"))
+    return status if isinstance(status, int) else None
 
 
 def _cache_folder() -> Path:
