@@ -30,12 +30,12 @@ def draw_slide(width: int = 400, height: int = 300, mpp: float = 0.5, bounds: Re
     return Slide("s1", "s1.svs", (Grid(width, height, mpp),), "manifest", bounds)
 
 
-def feature(polygon: Polygon | MultiPolygon, name: str | None) -> dict[str, Any]:
+def feature(polygon: shapely.Geometry, name: str | None) -> dict[str, Any]:
     properties = {} if name is None else {"classification": {"name": name, "color": [1, 2, 3]}}
     return {"type": "Feature", "geometry": shapely.geometry.mapping(polygon), "properties": properties}
 
 
-def write_features(path: Path, features: Iterable[tuple[Polygon | MultiPolygon, str | None]]) -> Path:
+def write_features(path: Path, features: Iterable[tuple[shapely.Geometry, str | None]]) -> Path:
     collection = {"type": "FeatureCollection", "features": [feature(polygon, name) for polygon, name in features]}
     path.write_text(json.dumps(collection))
     return path

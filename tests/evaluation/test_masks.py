@@ -223,3 +223,13 @@ def test_numbers_of_a_mask_are_kept_at_any_scale(tmp_path: Path) -> None:
     assert not np.any(reference.number_objects("nuclei", grid.region, grid))
     plain = read_mask(save(tmp_path / "s2.png", draw_values()), SLIDE, 0.5, ONLY_GLAND)
     assert plain.number_objects("gland", grid.region, grid) is None
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_mask_in_the_transparency_is_refused(tmp_path: Path, mode: str) -> None:
+    white = Image.new(mode.removesuffix("A"), (400, 300), "white")
+    white.putalpha(Image.fromarray(draw_values()))
+    assert white.mode == mode
+    white.save(tmp_path / "m.png")
+    with pytest.raises(ReferenceFileError, match="parts of the picture are transparent, expected .* flatten it"):
+        read_mask(tmp_path / "m.png", SLIDE, 0.5, ONLY_GLAND)

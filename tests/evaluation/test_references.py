@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from shapely import box
+from shapely import Point, Polygon, box
 
-from tests.evaluation.drawing import NAMES, draw_slide, write_features
+from tests.evaluation.drawing import NAMES, ONTOLOGY, draw_slide, feature, write_features
 from wsiparse.errors import ReferenceFileError
-from wsiparse.evaluation.references import ReferenceFile, find_references, read_reference
+from wsiparse.evaluation import references
+from wsiparse.evaluation.names import TargetNames
+from wsiparse.evaluation.references import ReferenceFile, find_references, list_unused, read_reference
 
 SLIDE = draw_slide()
 GRID = SLIDE.grid
@@ -122,3 +126,76 @@ def test_objects_of_several_files_keep_numbers_of_their_own(tmp_path: Path) -> N
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReferenceFileError, match=r"not a kind of reference that can be read; expected \.geojson"):
         read_reference([ReferenceFile(tmp_path / "s1.docx")], SLIDE, NAMES)
+
+
+def test_a_file_goes_by_another_name_of_its_slide_unless_that_is_an_id(tmp_path: Path) -> None:
+    touch(tmp_path, "patient 01.geojson", "Patient (3)__gland.png", "b.geojson")
+    found = find_references(tmp_path, ["patient-01", "Patient-3", "b"], {"patient 01": "patient-01", "b": "Patient-3"})
+    assert {name: [file.path.name for file in files] for name, files in found.items()} == {
+        "patient-01": ["patient 01.geojson"],
+        "b": ["b.geojson"],
+    }
+    found = find_references(tmp_path, ["Patient-3"], {"Patient (3)": "Patient-3"})
+    assert [file.target for file in found["Patient-3"]] == ["gland"]
+
+
+def test_a_file_belongs_to_the_slide_of_the_longest_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a__b__gland.png", "a__tumour.png")
+    found = find_references(tmp_path, ["a", "a__b"])
+    assert {name: [file.target for file in files] for name, files in found.items()} == {
+        "a": ["tumour"],
+        "a__b": ["gland"],
+    }
+
+
+def test_files_that_belong_to_no_slide_are_listed(tmp_path: Path) -> None:
+    touch(tmp_path, "a.geojson", "a_gland.geojson", "A.GEOJSON", "b.png", "b.json", "notes.txt", "._a.geojson", "c.png")
+    found = find_references(tmp_path, ["a", "c"])
+    assert [file.name for file in list_unused(tmp_path, found)] == ["A.GEOJSON", "a_gland.geojson", "b.png"]
+
+
+def test_files_are_found_in_the_time_of_one_look_at_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"s{n}" for n in range(60)]
+    touch(tmp_path, *(f"{name}.geojson" for name in names))
+    asked: list[str] = []
+    strip = references._strip
+    monkeypatch.setattr(references, "_strip", lambda file, suffixes: asked.append(file.name) or strip(file, suffixes))
+    assert len(find_references(tmp_path, names)) == 60
+    assert len(asked) == 2 * 60, "once for what it is named after, once for the masks among them"
+
+
+@pytest.mark.parametrize("drawn", [[(box(0, 0, 9, 9), None)], [(Point(5, 5), "gland")], [(box(0, 0, 9, 9), "Fold*")]])
+def test_a_file_that_shows_nothing_usable_speaks_for_no_target(
+    tmp_path: Path, drawn: list[tuple[Any, str | None]]
+) -> None:
+    path = write_features(tmp_path / "s1.geojson", drawn)
+    assert not read_reference([ReferenceFile(path)], SLIDE, NAMES).covers("gland")
+
+
+@pytest.mark.parametrize("drawn", [[], [(box(0, 0, 9, 9), "Stroma")], [(box(0, 0, 9, 9), "Region*")]])
+def test_a_file_without_objects_or_with_others_says_that_a_target_is_not_there(
+    tmp_path: Path, drawn: list[tuple[Any, str | None]]
+) -> None:
+    path = write_features(tmp_path / "s1.geojson", drawn)
+    names = TargetNames(ONTOLOGY, NAMES.evaluated, {"Stroma": ""})
+    assert read_reference([ReferenceFile(path)], SLIDE, names).covers("gland")
+
+
+def test_what_was_left_out_or_mended_is_told_and_its_class_must_be_known(tmp_path: Path) -> None:
+    bow = Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
+    path = write_features(tmp_path / "s1.geojson", [(bow, "gland"), (Point(5, 5), "gland"), (Point(6, 6), None)])
+    assert read_reference([ReferenceFile(path)], SLIDE, NAMES).remarks == (
+        "objects left out as points, lines, tiles or without an area: 2",
+        "outlines mended that crossed themselves: 1",
+    )
+    write_features(path, [(bow, "gland"), (Point(5, 5), "Mitosis")])
+    with pytest.raises(ReferenceFileError, match="'Mitosis' are no targets"):
+        read_reference([ReferenceFile(path)], SLIDE, NAMES)
+
+
+def test_cells_of_qupath_are_said_to_be_compared_as_cells(tmp_path: Path) -> None:
+    nucleus = {"type": "Polygon", "coordinates": [[[2, 2], [4, 2], [4, 4], [2, 2]]]}
+    cell = {**feature(box(0, 0, 9, 9), "gland"), "nucleusGeometry": nucleus}
+    (tmp_path / "s1.geojson").write_text(json.dumps([cell]))
+    (remark,) = read_reference([ReferenceFile(tmp_path / "s1.geojson")], SLIDE, NAMES).remarks
+    assert "the outline of the cell, not of its nucleus: 1" in remark

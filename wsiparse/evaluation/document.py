@@ -22,8 +22,8 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
     """Write evaluation.json; `source` says where the references came from, so that a report can show them again.
 
     Per target: the Dice of the sums, means, medians, their intervals, calibration and objects. Per slide: ignored
-    pixels, calibration, objects, distance and how regular the reference's shape is; the worst and the best tiles; and
-    the references that could not be used. What is undefined is null.
+    pixels, calibration, objects, distance and how regular the reference's shape is; the worst and the best tiles; the
+    references that could not be used, what was left out of others, and those of no slide. What is undefined is null.
     """
     document = {
         "source": dict(source or {}),
@@ -32,6 +32,8 @@ def write_summary(path: Path, evaluation: Evaluation, source: Mapping[str, str |
         "confusions": [_describe_confusion(confusion) for confusion in evaluation.confusions],
         "regions": [_describe_region(region) for region in (*evaluation.regions, *pool_regions(evaluation.regions))],
         "refused": dict(evaluation.refused),
+        "remarks": {slide: list(remarks) for slide, remarks in evaluation.remarks.items()},
+        "unused": list(evaluation.unused),
         "tiles": describe_extremes(evaluation.extremes),
     }
     write_json(path, document)

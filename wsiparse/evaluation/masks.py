@@ -36,6 +36,9 @@ class MaskReference:
     A pixel of a grid takes the value under its centre.
     """
 
+    remarks: tuple[str, ...] = ()
+    """None: a picture is taken as it is, or refused."""
+
     def __init__(self, values: Raster, meanings: Mapping[int, str], grid: Grid) -> None:
         """Take values [h, w], what each means (a target, FRAME, IGNORED or OTHER) and the slide's level 0."""
         self._values = values

@@ -68,6 +68,10 @@ class Evaluation:
     """Slides that could not be compared, and why."""
     extremes: Mapping[str, Extremes] = field(default_factory=dict)
     """The worst and the best tiles of each target over all slides."""
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What was left out of a slide's reference or mended in it; slides of which nothing is to be said are absent."""
+    unused: tuple[str, ...] = ()
+    """References that belong to no slide, and why."""
 
     @property
     def scores(self) -> list[Score]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from wsiparse.annotations.annotation import Annotation
+from wsiparse.annotations.geojson import Labels
 from wsiparse.annotations.labels import read_annotations
 from wsiparse.annotations.mapping import WITHIN
 from wsiparse.annotations.outlines import Polygons
@@ -24,6 +25,7 @@ from wsiparse.slides.slide import Slide
 Mask = NDArray[np.bool_]
 """Pixels of a region [h, w]."""
 
+_NO_LABELS = Labels(())
 _STEPS = 4096
 """Outlines are drawn from corners rounded to this fraction of a pixel."""
 
@@ -31,22 +33,36 @@ _STEPS = 4096
 class OutlineReference:
     """The annotations of one file; it speaks for every target, drawn or not, unless it was made for one.
 
-    Where some are drawn coarsely, around many things at once, it speaks for the others that are drawn alone.
+    Where some are drawn coarsely, around many things at once, it speaks for the others that are drawn alone. Where all
+    that the file holds is ignored or encloses no area, it speaks for none: nobody said that anything was looked for.
 
     A pixel belongs to an outline where its centre lies inside, to one of the two where it lies on their border.
     """
 
-    def __init__(self, annotations: Iterable[tuple[str, Annotation]], grid: Grid, made_for: str = "") -> None:
-        """Take annotations with what each means (a target, alone or after WITHIN, FRAME or IGNORED) and level 0."""
+    def __init__(
+        self,
+        annotations: Iterable[tuple[str, Annotation]],
+        grid: Grid,
+        made_for: str = "",
+        labels: Labels = _NO_LABELS,
+    ) -> None:
+        """Take annotations with what each means (a target, alone or after WITHIN, FRAME or IGNORED) and level 0.
+
+        `labels` is all that the file held.
+        """
         self._grid = grid
         self._made_for = made_for
         by_meaning: dict[str, list[shapely.Geometry]] = {}
         for meaning, annotation in annotations:
             by_meaning.setdefault(meaning, []).append(annotation.polygon)
         self._layers = {meaning: _Layer(polygons) for meaning, polygons in by_meaning.items()}
+        self._is_silent = bool(self._layers or labels.skipped) and self._layers.keys() <= {IGNORED}
+        self.remarks = tuple(_list_remarks(labels))
 
     def covers(self, target: str) -> bool:
         """True for all targets, as what is not outlined is not there; a file made for one speaks for what it shows."""
+        if self._is_silent:
+            return False
         whole = not self._made_for and not any(meaning.startswith(WITHIN) for meaning in self._layers)
         return whole or target == self._made_for or target in self._layers
 
@@ -111,15 +127,27 @@ def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "")
     """Read the outlines of a slide: GeoJSON, or the XML of ImageScope or ASAP, told apart by what they hold.
 
     What has no class is the target `named`, in XML the only evaluated target where none is named. Raises
-    ReferenceFileError where a class is unknown, most outlines lie beyond the slide or the file cannot be read.
+    ReferenceFileError where a class is unknown, also of a point or line, most outlines lie beyond the slide or the file
+    cannot be read.
     """
-    annotations = read_annotations(path, slide).annotations
+    labels = read_annotations(path, slide)
+    annotations = labels.annotations
     _refuse_elsewhere(annotations, slide, path)
     made_for = names.resolve_file(named, path) if named or _lacks_class(path, annotations, names) else ""
     names = names.name_unclassified(made_for) if made_for else names
-    meanings = names.resolve_all((annotation.target for annotation in annotations), path)
+    meanings = names.resolve_all({*(annotation.target for annotation in annotations), *labels.skipped_classes}, path)
     drawn = ((meanings[annotation.target], annotation) for annotation in annotations)
-    return OutlineReference(drawn, slide.grid, made_for if named else "")
+    return OutlineReference(drawn, slide.grid, made_for if named else "", labels)
+
+
+def _list_remarks(labels: Labels) -> Iterator[str]:
+    """What a person should know of a file that was read otherwise than it was drawn."""
+    if labels.skipped:
+        yield f"objects left out as points, lines, tiles or without an area: {labels.skipped}"
+    if labels.repaired:
+        yield f"outlines mended that crossed themselves: {labels.repaired}"
+    if labels.cells:
+        yield f"cells compared by the outline of the cell, not of its nucleus: {labels.cells}"
 
 
 def _refuse_elsewhere(annotations: Sequence[Annotation], slide: Slide, path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +30,10 @@ MASK_SUFFIXES = (".png", ".ome.tif", ".ome.tiff", ".tif", ".tiff", ".webp", ".bm
 
 class Reference(Protocol):
     """What pathologists say about a slide, asked region by region on any grid."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was left out of it or mended in it, for people."""
 
     def covers(self, target: str) -> bool:
         """Whether it says where the target is and is not."""
@@ -53,6 +59,11 @@ class JoinedReference:
     """Several references of one slide: what any of them shows is there, what any ignores is ignored."""
 
     parts: tuple[Reference, ...]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of any of them."""
+        return tuple(remark for part in self.parts for remark in part.remarks)
 
     def covers(self, target: str) -> bool:
         """Whether one of them says where the target is."""
@@ -100,24 +111,37 @@ class ReferenceFile:
     """A mask whose values number the objects of its target."""
 
 
-def find_references(directory: str | Path, slide_ids: Sequence[str]) -> dict[str, tuple[ReferenceFile, ...]]:
+def find_references(
+    directory: str | Path, slide_ids: Sequence[str], others: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, tuple[ReferenceFile, ...]]:
     """The files in a folder that are named after slides; slides without one are left out.
 
     A slide `s` has outlines `s.geojson`, `s.geojson.gz`, `s.json` or `s.xml`, a mask `s.png`, `.tif`, `.ome.tif`,
     `.webp` or `.zarr`, or a file a target, such as `s__target.png`. A .json beside a mask of the same name is the
-    mask's legend. Raises ReferenceFileError where there is no such folder or no file for any slide.
+    mask's legend. `others` are ids by other names that slides go by; an id stands above them. Raises ReferenceFileError
+    where there is no such folder or no file for any slide.
     """
     folder = Path(directory)
     if not folder.is_dir():
         raise ReferenceFileError(f"{folder}: no such folder; expected reference files named after the slides")
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() or is_zarr(file)]
-    found = {slide_id: tuple(_files_of(slide_id, files)) for slide_id in slide_ids}
+    owners = {**others, **{slide_id: slide_id for slide_id in slide_ids}}
+    found: dict[str, list[ReferenceFile]] = {slide_id: [] for slide_id in slide_ids}
+    for file, names in _list_named(folder):
+        owner, target = next(((owners[name], rest) for name, rest in _split_names(names) if name in owners), ("", ""))
+        if owner:
+            found[owner].append(ReferenceFile(file, target))
     if not any(found.values()):
         raise ReferenceFileError(
             f"{folder}: no reference for any of {len(slide_ids)} slides; expected files such as "
             f"{next(iter(slide_ids), '<slide>')}.geojson, .png or __<target>.png"
         )
-    return {slide_id: references for slide_id, references in found.items() if references}
+    return {slide_id: tuple(files) for slide_id, files in found.items() if files}
+
+
+def list_unused(directory: str | Path, found: Mapping[str, Sequence[ReferenceFile]]) -> list[Path]:
+    """The files in a folder that could be references but are not among those that were found."""
+    used = {file.path for files in found.values() for file in files}
+    return [file for file, _ in _list_named(Path(directory)) if file not in used]
 
 
 def read_reference(
@@ -140,16 +164,23 @@ def _read_file(file: ReferenceFile, slide: Slide, names: TargetNames, mpp: float
     return read(file.path, slide, mpp, names, file.target)
 
 
-def _files_of(slide_id: str, files: Sequence[Path]) -> Iterator[ReferenceFile]:
-    masks = {name for file in files for name in _strip(file, MASK_SUFFIXES)}
-    for file in files:
-        names = _strip(file, (*OUTLINE_SUFFIXES, *MASK_SUFFIXES))
-        if file.suffix.lower() == ".json" and not masks.isdisjoint(names):
-            continue
-        if slide_id in names:
-            yield ReferenceFile(file)
-        elif named := [name for name in names if name.startswith(f"{slide_id}__")]:
-            yield ReferenceFile(file, named[0].removeprefix(f"{slide_id}__"))
+def _list_named(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Files that could be references, legends left out, with what each is named after, shortest first."""
+    files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+    named = [(file, _strip(file, (*OUTLINE_SUFFIXES, *MASK_SUFFIXES))) for file in files]
+    masks = {name for file, _ in named for name in _strip(file, MASK_SUFFIXES)}
+    for file, names in named:
+        is_legend = file.suffix.lower() == ".json" and not masks.isdisjoint(names)
+        if names and not is_legend and (file.is_file() or is_zarr(file)):
+            yield file, names
+
+
+def _split_names(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The slides that a file may be of, each with the target that it would be made for: the longest name first."""
+    yield from ((name, "") for name in reversed(names))
+    for name in names:
+        for cut in reversed([match.start() for match in re.finditer("(?=__)", name)]):
+            yield name[:cut], name[cut + 2 :]
 
 
 def _strip(file: Path, suffixes: Iterable[str]) -> list[str]:
