@@ -231,5 +231,5 @@ def test_a_mask_in_the_transparency_is_refused(tmp_path: Path, mode: str) -> Non
     white.putalpha(Image.fromarray(draw_values()))
     assert white.mode == mode
     white.save(tmp_path / "m.png")
-    with pytest.raises(ReferenceFileError, match="parts of the picture are transparent, expected .* flatten it"):
+    with pytest.raises(ReferenceFileError, match=r"parts of the picture are transparent, expected .* flatten it"):
         read_mask(tmp_path / "m.png", SLIDE, 0.5, ONLY_GLAND)

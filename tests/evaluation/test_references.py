@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,8 @@ def test_a_file_goes_by_another_name_of_its_slide_unless_that_is_an_id(tmp_path:
 def test_a_file_belongs_to_the_slide_of_the_longest_name(tmp_path: Path) -> None:
     touch(tmp_path, "a__b__gland.png", "a__tumour.png")
     found = find_references(tmp_path, ["a", "a__b"])
-    assert {name: [file.target for file in files] for name, files in found.items()} == {
-        "a": ["tumour"],
-        "a__b": ["gland"],
-    }
+    assert [found[name][0].target for name in ("a", "a__b")] == ["tumour", "gland"]
+    assert [len(files) for files in found.values()] == [1, 1]
 
 
 def test_files_that_belong_to_no_slide_are_listed(tmp_path: Path) -> None:
@@ -159,7 +158,12 @@ def test_files_are_found_in_the_time_of_one_look_at_each(tmp_path: Path, monkeyp
     touch(tmp_path, *(f"{name}.geojson" for name in names))
     asked: list[str] = []
     strip = references._strip
-    monkeypatch.setattr(references, "_strip", lambda file, suffixes: asked.append(file.name) or strip(file, suffixes))
+
+    def count(file: Path, suffixes: Iterable[str]) -> list[str]:
+        asked.append(file.name)
+        return strip(file, suffixes)
+
+    monkeypatch.setattr(references, "_strip", count)
     assert len(find_references(tmp_path, names)) == 60
     assert len(asked) == 2 * 60, "once for what it is named after, once for the masks among them"
 
