@@ -144,6 +144,14 @@ class Stranger:
         return (print, ("unpickled",))
 
 
+@pytest.mark.parametrize("content", [b"hello", b"\x80\x02hello", b""])
+def test_nobody_is_advised_to_unpickle_what_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "fake.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=r"fake\.pt: .*expected") as caught:
+        read_weights(tmp_path / "fake.pt")
+    assert "weights_only" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [{"a": Stranger()}, {"a": 1}, [1, 2]])
 def test_a_pickle_of_anything_but_tensors_is_refused_unread(
     tmp_path: Path, content: object, capsys: pytest.CaptureFixture[str]

@@ -105,6 +105,20 @@ def test_a_slide_that_is_done_keeps_the_mpp_of_the_command(
     assert "slide plain is done as mpp 0.5" in capfd.readouterr().err
 
 
+def test_a_failure_that_was_not_tried_again_says_so(
+    tmp_path: Path, plain: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [plain, "-o", tmp_path / "out", *TONE]
+    assert run(*command) == 2
+    assert "failed plain: " in (first := capfd.readouterr().out)
+    assert "--retry-failed" not in first
+    assert run(*command, "--mpp", "0.5") == 2
+    again = capfd.readouterr().out
+    assert "failed earlier plain: " in again
+    assert "not tried again: 1 that failed earlier; --retry-failed tries them" in again
+    assert run(*command, "--mpp", "0.5", "--retry-failed") == 0
+
+
 def test_a_shard_does_not_overwrite(slide: Path, begun: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(slide, "-o", begun, *TONE, "--shard", "0/1", "--overwrite") == 2
     assert "other shards" in capfd.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 import wsiparse
 from tests.conftest import MakeSlide
 from wsiparse.errors import InputError
+from wsiparse.runs.config import load_config
 from wsiparse.runs.results import Results
+from wsiparse.runs.run import State
 
 
 @pytest.fixture
@@ -40,3 +43,41 @@ def test_a_map_is_indexed_as_an_array_is(results: Results) -> None:
     for key in (np.s_[0:0], np.s_[:, 5:5], np.s_[3, 7:7], np.s_[2:9, ::3], np.s_[-1], np.s_[4, 5]):
         assert np.array_equal(red[key], whole[key])
         assert red[key].shape == whole[key].shape
+
+
+def test_a_failed_slide_is_tried_again_from_python_too(make_slide: MakeSlide, tmp_path: Path) -> None:
+    def run(**settings: Any) -> Results:
+        return wsiparse.run(slide, tmp_path / "out", model="tests.tiny:build_tone", cluster="serial", **settings)
+
+    slide = make_slide(301, 203, None)
+    failed = run()
+    for ask in (failed.summary, failed.annotations):
+        with pytest.raises(InputError, match="slide 'drawn' is failed, expected one that is done"):
+            ask()
+    assert run(mpp=0.5).run.state("drawn") is State.FAILED
+    assert run(mpp=0.5, retry_failed=True).summary()["mpp"] == 0.5
+
+
+def test_from_python_results_lie_in_a_folder(
+    make_slide: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    slide = make_slide(301, 203)
+    tone: dict[str, Any] = {"model": "tests.tiny:build_tone", "cluster": "serial"}
+    for ask in (lambda url: wsiparse.run(slide, url, **tone), wsiparse.open_run):
+        with pytest.raises(InputError, match=r"s3://bucket/night: expected a folder"):
+            ask("s3://bucket/night")
+    assert wsiparse.run(slide, f"file://{tmp_path}/out", **tone).run.path == tmp_path / "out"
+    assert {path.name for path in tmp_path.iterdir()} == {"drawn.svs", "out"}
+
+
+def test_settings_that_are_paths_may_be_given_as_such(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("overlap = 3\n")
+    config = load_config(
+        None, {"model": tmp_path / "a.pt", "weights": tmp_path / "w.pt", "ontology": tmp_path / "o.toml"}
+    )
+    assert (config.model, config.ontology) == (str(tmp_path / "a.pt"), str(tmp_path / "o.toml"))
+    with pytest.raises(InputError, match=r"^setting 'views' is 3"):
+        load_config(None, {"views": 3})
+    with pytest.raises(InputError, match=r"run.toml: setting 'overlap' is 3"):
+        load_config(tmp_path / "run.toml", {"views": 8})

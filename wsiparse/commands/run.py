@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     from wsiparse.runs.handover import open_output
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import parse_run
-    from wsiparse.runs.progress import watch
+    from wsiparse.runs.progress import Tried, watch
     from wsiparse.runs.run import Start
     from wsiparse.views.tables import show_run
 
@@ -47,8 +47,9 @@ def _run(options: argparse.Namespace) -> int:
         watch(len(start.share(rows))) as watching,
         open_output(options.output, start, rows, watching) as (folder, listen),
     ):
-        run = parse_run(rows, folder, config, listen, start)
-    failed = show_run(console, run, start.share(run.recognize(rows)))
+        tried = Tried(listen)
+        run = parse_run(rows, folder, config, tried.listen, start)
+    failed = show_run(console, run, start.share(run.recognize(rows)), tried.slides)
     if not find_local(options.output):
         console.print(f"handed over: {options.output}")
     if failed and len(rows) == 1:

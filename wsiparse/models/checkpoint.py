@@ -157,7 +157,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (pickle.UnpicklingError, LookupError, ValueError) as error:
+        # PyTorch's own words go on to advise that the file be unpickled without looking; of bytes that it takes for a
+        # pickle it says nothing that helps.
+        raise ModelError(f"weights {path}: damaged or more than tensors; expected a PyTorch file of these") from error
+    except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"weights {path}: {reason}; expected a PyTorch file of tensors alone") from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from wsiparse.errors import InputError
 from wsiparse.slides.mpp import PLAUSIBLE_MPP
@@ -90,6 +91,11 @@ class RunConfig(BaseModel):
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory that may be used; None takes what the machine, its cgroup or the batch system leaves."""
 
+    @field_validator("model", "weights", "ontology", "validity", mode="before")
+    @classmethod
+    def _name_file(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
     @property
     def result_settings(self) -> dict[str, Any]:
         """The settings that decide what comes out; a run is only continued under the same."""
@@ -103,7 +109,7 @@ class RunConfig(BaseModel):
 
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:
-    """The settings of a TOML file, with those of the command line above them; a wrong one is named in one line."""
+    """The settings of a TOML file, with others above them, as of a command; a wrong one is named in one line."""
     settings = {**(read_toml(Path(path)) if path else {}), **overrides}
     settings.pop("slurm", None)  # how the run is handed in is no setting of the run
     try:
@@ -111,7 +117,8 @@ def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig
     except ValidationError as error:
         first = error.errors()[0]
         where, found = ".".join(str(part) for part in first["loc"]), first.get("input")
-        raise InputError(f"{path or 'command line'}: setting {where!r} is {found!r}: {first['msg']}") from error
+        source = "" if first["loc"][0] in overrides else f"{path}: "
+        raise InputError(f"{source}setting {where!r} is {found!r}: {first['msg']}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -31,6 +31,20 @@ def _report_lines(event: str, slide: str, record: BlockRecord | None) -> None:
         print(json.dumps({"time": round(time.time(), 3), "event": event, "slide": slide}), file=sys.stderr, flush=True)
 
 
+class Tried:
+    """Notes which slides a command took up, and passes on what it hears; of others a failure is an earlier one."""
+
+    def __init__(self, pass_on: Listener) -> None:
+        self.pass_on = pass_on
+        self.slides: set[str] = set()
+
+    def listen(self, event: str, slide: str, record: BlockRecord | None) -> None:
+        """Told of events as every listener."""
+        if event == "started":
+            self.slides.add(slide)
+        self.pass_on(event, slide, record)
+
+
 class _Bars:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self.progress, self.task = progress, task

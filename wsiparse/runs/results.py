@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from wsiparse.annotations.parquet import read_parquet
 from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.canvas import Canvas, list_canvases, read_region
-from wsiparse.runs.run import Run, State
+from wsiparse.runs.run import FINISHED, Run, State
 
 if TYPE_CHECKING:
     import geopandas
@@ -93,8 +94,8 @@ class Results:
         return read_parquet(self.run.folder(find_done(self.run, slide)) / "annotations.parquet")
 
     def summary(self, slide: str | None = None) -> dict[str, Any]:
-        """Areas, counts, mean probabilities and seconds of a slide."""
-        return self.run.summary(_choose(self.run, slide))
+        """Areas, counts, mean probabilities and seconds of a slide; InputError where it is not finished."""
+        return self.run.summary(_find(self.run, slide, FINISHED))
 
 
 def find_done(run: Run, slide: str | None = None) -> str:
@@ -102,8 +103,12 @@ def find_done(run: Run, slide: str | None = None) -> str:
 
     Raises InputError for a slide that is unknown or not done, as where no tissue was found on it.
     """
+    return _find(run, slide, {State.DONE})
+
+
+def _find(run: Run, slide: str | None, states: Container[State]) -> str:
     name = _choose(run, slide)
-    if (state := run.state(name)) is not State.DONE:
+    if (state := run.state(name)) not in states:
         raise InputError(f"{run.path}: slide {name!r} is {state}, expected one that is done; see `wsiparse status`")
     return name
 

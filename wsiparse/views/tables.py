@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -29,15 +29,15 @@ def make_table(*columns: str) -> Table:
     return table
 
 
-def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
-    """What a run found on each slide, and which failed; returns how many did."""
+def show_run(console: Console, run: Run, rows: Sequence[ManifestRow], tried: Container[str]) -> int:
+    """What a run found on each slide, and which failed, now or before the command that tried some; how many did."""
     table = make_table("slide", "state", "target", "objects ", "area mm² ", "mean p ", "seconds ", "model waited ")
     states = {row.id: run.state(row.id) for row in rows}
     for slide_id, state in states.items():
         _add_slide(table, run, slide_id, state)
     console.print(table)
-    for slide_id in (name for name, state in states.items() if state is State.FAILED):
-        console.print(f"failed {slide_id}: {run.failure(slide_id)['message']}", style="red")
+    failed = [name for name, state in states.items() if state is State.FAILED]
+    _show_failures(console, run, failed, tried)
     for slide_id in (name for name, state in states.items() if state is State.EMPTY):
         console.print(f"empty {slide_id}: no tissue found, expected some that is stained; --no-tissue parses all of it")
     for slide_id in (name for name, state in states.items() if state is State.DONE):
@@ -48,7 +48,15 @@ def show_run(console: Console, run: Run, rows: Sequence[ManifestRow]) -> int:
     model = run.record["model"]
     show_licence(console, model["name"], model.get("licence", ""))
     console.print(f"results: {run.path}")
-    return sum(state is State.FAILED for state in states.values())
+    return len(failed)
+
+
+def _show_failures(console: Console, run: Run, failed: Sequence[str], tried: Container[str]) -> None:
+    for slide_id in failed:
+        when = "" if slide_id in tried else " earlier"
+        console.print(f"failed{when} {slide_id}: {run.failure(slide_id)['message']}", style="red")
+    if left := sum(slide_id not in tried for slide_id in failed):
+        console.print(f"not tried again: {left} that failed earlier; --retry-failed tries them", style="red")
 
 
 def _add_slide(table: Table, run: Run, slide_id: str, state: State) -> None:
