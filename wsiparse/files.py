@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
@@ -139,6 +139,16 @@ def write_json(path: Path, value: Any, within: Path | None = None) -> None:
 def read_json(path: Path) -> Any:
     """Read a document that `write_json` wrote."""
     return orjson.loads(path.read_bytes())
+
+
+def silence(stream: TextIO) -> None:
+    """Let all that is still written to a stream go nowhere, where its reader is gone or its disk full.
+
+    Python would try to write what is left once more as it ends, and take that for the program's own failure.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def find_config(*parts: str) -> Path:

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from rich.console import Console
 
+from wsiparse.files import silence
+
 OK, WRONG_INPUT, SOME_FAILED, LOST = 0, 2, 3, 75
-# Paths are shown as they are, whatever [brackets] and :colons: they have.
-console = Console(
-    highlight=False,
-    markup=False,
-    emoji=False,
-    soft_wrap=True,
-    width=None if sys.stdout.isatty() else 120,  # for logs
-)
+
+
+def _open_console(file: TextIO | None, terminal: bool | None) -> Console:
+    return Console(
+        file=file,
+        force_terminal=terminal,
+        # Paths are shown as they are, whatever [brackets] and :colons: they have.
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        width=None if sys.stdout and sys.stdout.isatty() else 120,  # for logs
+    )
+
+
+console = _open_console(None, None)
+
+
+@contextmanager
+def print_last(instead: str) -> Iterator[Console]:
+    """A console for what a command that has done its work says of it, printed when the block ends.
+
+    Where nobody takes it, `instead` is printed on standard error, and the command ends as its work did.
+    """
+    page = io.StringIO()
+    yield _open_console(page, console.is_terminal)
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(page.getvalue())
+        sys.stdout.flush()
+    except OSError as error:
+        silence(sys.stdout)
+        with suppress(OSError):
+            print(f"wsiparse: standard output: {error.strerror}; {instead}", file=sys.stderr)

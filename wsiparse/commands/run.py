@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wsiparse.commands.ending import OK, SOME_FAILED, WRONG_INPUT, console
+from wsiparse.commands.ending import OK, SOME_FAILED, WRONG_INPUT, print_last
 from wsiparse.commands.settings import add_settings, read_settings
 
 
@@ -49,9 +49,10 @@ def _run(options: argparse.Namespace) -> int:
     ):
         tried = Tried(listen)
         run = parse_run(rows, folder, config, tried.listen, start)
-    failed = show_run(console, run, start.share(run.recognize(rows)), tried.slides)
-    if not find_local(options.output):
-        console.print(f"handed over: {options.output}")
+    with print_last(f"`wsiparse status {options.output}` tells how the run ended") as page:
+        failed = show_run(page, run, start.share(run.recognize(rows)), tried.slides)
+        if not find_local(options.output):
+            page.print(f"handed over: {options.output}")
     if failed and len(rows) == 1:
         return WRONG_INPUT
     return SOME_FAILED if failed else OK

@@ -6,29 +6,40 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from wsiparse.files import silence
 from wsiparse.runs.pipeline import BlockRecord, Listener
 
 
 @contextmanager
 def watch(slides: int) -> Iterator[Listener]:
-    """A listener that shows the progress of so many slides on standard error."""
+    """A listener that shows the progress of so many slides on standard error, as long as that takes it."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _report_lines
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as progress:
+    progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True)
+    with suppress(OSError):
+        progress.start()
+    try:
         yield _Bars(progress, progress.add_task("slides", total=slides, note="")).listen
+    finally:
+        with suppress(OSError):
+            progress.stop()
 
 
 def _report_lines(event: str, slide: str, record: BlockRecord | None) -> None:
-    if event != "block":
+    if event == "block" or sys.stderr is None:
+        return
+    try:
         print(json.dumps({"time": round(time.time(), 3), "event": event, "slide": slide}), file=sys.stderr, flush=True)
+    except OSError:  # nobody reads any more, or the log's disk is full: no reason to leave slides undone
+        silence(sys.stderr)
 
 
 class Tried:
@@ -54,7 +65,8 @@ class _Bars:
         self.tiles += record.tiles if record else 0
         rate = self.tiles / (time.perf_counter() - self.start)
         if event in {"matched", "warned"}:
-            self.progress.console.print(slide, highlight=False, markup=False)
+            with suppress(OSError):
+                self.progress.console.print(slide, highlight=False, markup=False)
             return
         finished = int(event in {"done", "failed"})
         self.progress.update(self.task, advance=finished, note=f"{slide}: {self.tiles} tiles, {rate:.1f} a second")
