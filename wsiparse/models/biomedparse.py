@@ -127,9 +127,8 @@ class BiomedParse:
     @torch.inference_mode()
     def _infer(
         self, pixels: Tensor, answer: Callable[[Tensor, PromptEmbeddings], Tensor], targets: Sequence[Target]
-    ) -> NDArray[Any]:
-        prompts = self._embed(tuple(target.at_site(None).prompt for target in targets))
-        return answer(pixels.to(self._execution.device), prompts).cpu().numpy()
+    ) -> Tensor:
+        return answer(pixels, self._embed(tuple(target.at_site(None).prompt for target in targets)))
 
     def _draw(self, pixels: Tensor, prompts: PromptEmbeddings) -> Tensor:
         queries, fine = self._see(pixels, prompts)
@@ -188,11 +187,11 @@ def _check_side(side: int) -> int:
     return side
 
 
-def _split(pixels: NDArray[np.uint8], batch: int) -> list[Tensor]:
+def _split(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:
     _check_pixels(pixels)
     missing = max(-len(pixels) % batch, 0 if len(pixels) else batch)
     filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
-    return [torch.from_numpy(filled[start : start + batch]) for start in range(0, len(filled), batch)]
+    return [filled[start : start + batch] for start in range(0, len(filled), batch)]
 
 
 def _check_pixels(pixels: NDArray[np.uint8]) -> None:

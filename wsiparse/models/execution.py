@@ -7,12 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from wsiparse.models.feeding import Feeder
 from wsiparse.models.lanes import count_lanes, spread_tiles
 
-Mapper = Callable[..., list[Any]]
-"""Takes a function, batches, and what the function is given besides."""
+Mapper = Callable[..., list[NDArray[Any]]]
+"""Takes a function of tensors where the model runs, batches of pixels, and what the function is given besides."""
 CPU = torch.device("cpu")
 
 
@@ -82,17 +86,31 @@ class Execution:
         CUDA graphs belong to the thread that recorded them, while a worker predicts from whichever is free: what is
         compiled is called from one thread for ever.
         """
-        if self.options.compile:
-            thread = ThreadPoolExecutor(1)
-            return lambda function, batches, *arguments: thread.submit(
-                _map_in_turn, function, batches, *arguments
-            ).result()
-        return spread_tiles if light and self._has_lanes else _map_in_turn
+        if light and self._has_lanes:
+            return _map_side_by_side
+        in_turn = Feeder(self.device) if self.device.type == "cuda" else _map_in_turn
+        if not self.options.compile:
+            return in_turn
+        thread = ThreadPoolExecutor(1)
+        return lambda *arguments: thread.submit(in_turn, *arguments).result()
 
 
 EAGER = Execution()
 
 
-def _map_in_turn(function: Callable[..., Any], batches: Sequence[Any], *arguments: Any) -> list[Any]:
-    """`function` of each batch and the arguments, one after another."""
-    return [function(batch, *arguments) for batch in batches]
+def _map_in_turn(
+    function: Callable[..., Tensor], batches: Sequence[NDArray[np.uint8]], *arguments: Any
+) -> list[NDArray[Any]]:
+    return [_answer_here(batch, function, *arguments) for batch in batches]
+
+
+def _map_side_by_side(
+    function: Callable[..., Tensor], batches: Sequence[NDArray[np.uint8]], *arguments: Any
+) -> list[NDArray[Any]]:
+    return spread_tiles(_answer_here, batches, function, *arguments)
+
+
+def _answer_here(batch: NDArray[np.uint8], function: Callable[..., Tensor], *arguments: Any) -> NDArray[Any]:
+    """`function` of a batch that stays where it is."""
+    answer: NDArray[Any] = function(torch.from_numpy(batch.copy()), *arguments).contiguous().numpy()
+    return answer

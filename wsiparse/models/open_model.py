@@ -118,12 +118,11 @@ class OpenModel:
         return np.concatenate(parts)[: len(pixels)]
 
     @torch.inference_mode()
-    def _predict_batch(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
-        image = torch.from_numpy(pixels.copy()).to(self._execution.device).permute(0, 3, 1, 2)
+    def _predict_batch(self, pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         with self._execution.round_products():
-            features = self._encode_image(image.float().div_(255))
+            features = self._encode_image(pixels.permute(0, 3, 1, 2).float().div_(255))
             logits = match_prompts(features, kernel, bias).float()  # [N, K, H, W]
-        return logits.sigmoid_().mul_(255).round_().to(torch.uint8).cpu().contiguous().numpy()
+        return logits.sigmoid_().mul_(255).round_().to(torch.uint8)
 
     def _choose_words(self, target: Target) -> str:
         asked = target.at_site(None).prompt
