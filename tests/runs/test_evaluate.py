@@ -114,7 +114,7 @@ def test_a_slide_is_scored_on_what_its_row_asks_for(make_slide: MakeSlide, tmp_p
         ("drawn", "dark"),
         ("drawn", "red"),
     ]
-    pixels = {part.target: part.agreement.shared[1, 1] for part in compare_readers(results.run, readers)}
+    pixels = {part.target: part.agreement.shared[1, 1] for part in compare_readers(results.run, readers).targets}
     assert pixels == {"red": 2 * 300 * 200, "dark": 600 * 400}
 
 

@@ -172,7 +172,7 @@ def test_readers_are_held_against_each_other_and_the_model(
         (tmp_path / reader).mkdir()
         Image.fromarray(mask).convert("L").save(tmp_path / reader / "drawn__dark.png")
     folders = [tmp_path / reader for reader in masks]
-    (dark,) = compare_readers(results.run, folders)
+    (dark,) = compare_readers(results.run, folders).targets
     half = 2 * (model & left).sum() / (model.sum() + (model & left).sum())
     assert dark.readers == ("model", "anna", "ben", "carl")
     assert dark.agreement.dice[0, 1] == 1
@@ -238,7 +238,7 @@ def test_a_reference_that_shows_nothing_is_named(
     if shown == "another target":
         (tmp_path / "ref/two__light.png").write_bytes(png(301, 203))
         assert main(command) == 3
-        assert "not compared: one: one: the reference shows nothing" in capsys.readouterr().out
+        assert "not compared: one: the reference shows nothing" in capsys.readouterr().out
     else:
         assert main(command) == 2
         assert "one: the reference shows nothing of what was looked for" in capsys.readouterr().err

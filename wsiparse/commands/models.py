@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsiparse.commands.ending import OK, console
+from wsiparse.commands.ending import OK, SOME_FAILED, console
 
 
 def add_commands(commands: Any) -> None:
@@ -73,8 +73,12 @@ def _calibrate(options: argparse.Namespace) -> int:
         console.print(f"{name}: fitted to {count} tiles")
     for message in made.refused.values():
         console.print(f"left out: {message}")
+    for slide, message in made.left_out.items():
+        console.print(f"left out: {slide}: {message}")
+    for message in made.unused:
+        console.print(f"not used: {message}")
     console.print(f"written: {options.output}")
-    return OK
+    return SOME_FAILED if made.left_out or made.unused else OK
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wsiparse.commands.ending import OK, SOME_FAILED, console
 
 if TYPE_CHECKING:
+    from wsiparse.evaluation.measures import Evaluation
     from wsiparse.runs.run import Run
 
 
@@ -38,24 +39,28 @@ def _evaluate(options: argparse.Namespace) -> int:
     from wsiparse.evaluation.table import make_tables
     from wsiparse.runs.evaluate import evaluate_run
     from wsiparse.runs.run import open_run
+    from wsiparse.views.comparison import show_left_out
 
     run, first = open_run(options.output), next(iter(options.reference), None)
     evaluation = evaluate_run(run, first, options.mapping, options.hd95)
     for table in make_tables(evaluation):
         console.print(table, "")
+    show_left_out(console, evaluation)
+    left_out = bool(evaluation.refused or evaluation.unused)
     if len(options.reference) > 1:
-        _compare_readers(run, options)
-    for slide, message in evaluation.refused.items():
-        console.print(f"not compared: {slide}: {message}")
+        left_out |= _compare_readers(run, options, evaluation)
     console.print(f"by slide: {options.output / 'evaluation.csv'}")
-    return SOME_FAILED if evaluation.refused else OK
+    return SOME_FAILED if left_out else OK
 
 
-def _compare_readers(run: Run, options: argparse.Namespace) -> None:
+def _compare_readers(run: Run, options: argparse.Namespace, evaluation: Evaluation) -> bool:
+    """Print how far the readers agree, and return whether a file or slide could not be used for it."""
     from wsiparse.runs.agreement import compare_readers
-    from wsiparse.views.comparison import tabulate_agreement
+    from wsiparse.views.comparison import show_agreement
 
-    console.print(tabulate_agreement(compare_readers(run, options.reference, options.mapping)), "")
+    compared = compare_readers(run, options.reference, options.mapping)
+    show_agreement(console, compared, evaluation)
+    return bool(compared.refused or compared.unused)
 
 
 def _add_compare(commands: Any) -> None:

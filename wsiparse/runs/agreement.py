@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from wsiparse.errors import InputError, SlideError
+from wsiparse.errors import InputError, ReferenceFileError, SlideError
 from wsiparse.evaluation.agreement import Agreement, count_agreement
 from wsiparse.evaluation.evaluate import Prediction
 from wsiparse.evaluation.references import Reference
 from wsiparse.evaluation.table import blank_nan
 from wsiparse.files import write_json
+from wsiparse.runs.evaluate import NOTHING_SHOWN
 from wsiparse.runs.finished import find_finished
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.references import References, ReferenceSource, find_run_references, list_finished
+from wsiparse.runs.references import References, ReferenceSource, find_run_references
 from wsiparse.runs.run import Run
 
 MODEL = "model"
+_Counted = tuple[str, Agreement]
+"""A target and the pixels that readers share of it."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,53 @@ class ReaderAgreement:
         return self.agreement.compare_reader(0)
 
 
-def compare_readers(run: Run, sources: Sequence[Path], mapping: Path | None = None) -> tuple[ReaderAgreement, ...]:
+@dataclass(frozen=True)
+class ReadersComparison:
+    """Several readers and the model, held against each other."""
+
+    targets: tuple[ReaderAgreement, ...]
+    """Those that at least one reader drew."""
+    slides: tuple[str, ...]
+    """Ids of the slides that were compared."""
+    undrawn: tuple[str, ...]
+    """Slides that some readers drew and others did not."""
+    refused: Mapping[str, str]
+    """Slides that could not be used, and why."""
+    unused: tuple[str, ...]
+    """References that belong to no slide of the run."""
+
+
+def compare_readers(run: Run, sources: Sequence[Path], mapping: Path | None = None) -> ReadersComparison:
     """Hold the readers of `sources` and the model against each other, and write OUT/agreement.json.
 
-    Pixels that any reader ignores are left out, as are slides that one of them did not draw or that cannot be opened,
-    and targets that one of them does not speak for. Raises InputError where no slide is left or a reader is given
-    twice, ReferenceFileError for a file that cannot be used.
+    Pixels that any reader ignores are left out, as are slides that one of them did not draw, or of which a file cannot
+    be used, and targets that one of them does not speak for or that none of them drew. Raises InputError where no slide
+    is left or a reader is given twice.
     """
     names = (MODEL, *_name_readers(sources))
     readers = [find_run_references(run, ReferenceSource(source, mapping)) for source in sources]
-    rows = [row for row in list_finished(run) if all(row.id in reader.files for reader in readers)]
-    slides = [pairs for row in rows if (pairs := _compare_slide(run, row, readers)) is not None]
-    if not slides:
-        raise InputError(f"{run.path}: no slide has a reference of all {len(sources)} readers; see their file names")
+    drawn = [row for row in run.rows if any(row.id in reader.files for reader in readers)]
+    shared = [row for row in drawn if all(row.id in reader.files for reader in readers)]
+    counted, refused = _compare_slides(run, shared, readers)
+    refused |= {slide: reason for reader in readers for slide, reason in reader.refused.items()}
+    if not counted:
+        reasons = [f"{slide}: {reason}" for slide, reason in refused.items()]
+        missing = f"no slide has a reference of all {len(sources)} readers; see their file names"
+        raise InputError(f"{run.path}: {next(iter(reasons), missing)}")
+    used = {row.id for row in shared}
+    undrawn = tuple(row.id for row in drawn if row.id not in used)
+    unused = tuple(dict.fromkeys(line for reader in readers for line in reader.unused))
+    compared = ReadersComparison(_add_up(names, counted.values()), tuple(counted), undrawn, refused, unused)
+    write_json(run.path / "agreement.json", _describe(compared))
+    return compared
+
+
+def _add_up(names: tuple[str, ...], slides: Iterable[Sequence[_Counted]]) -> tuple[ReaderAgreement, ...]:
+    """The targets over all slides, less those that no reader drew: whether they were looked for nobody says."""
     sums: dict[str, Agreement] = {}
     for target, counted in chain.from_iterable(slides):
         sums[target] = sums[target] + counted if target in sums else counted
-    compared = tuple(ReaderAgreement(target, names, agreement) for target, agreement in sums.items())
-    write_json(run.path / "agreement.json", {"slides": len(slides), "targets": [_describe(part) for part in compared]})
-    return compared
+    return tuple(ReaderAgreement(target, names, part) for target, part in sums.items() if part.shared[1:, 1:].any())
 
 
 def _name_readers(sources: Sequence[Path]) -> Iterator[str]:
@@ -74,13 +105,27 @@ def _name_readers(sources: Sequence[Path]) -> Iterator[str]:
         yield source.stem if names.count(source.stem) == 1 else str(place)
 
 
-def _compare_slide(run: Run, row: ManifestRow, readers: Sequence[References]) -> list[tuple[str, Agreement]] | None:
-    """Agreement by target; None where the slide cannot be opened any more."""
-    try:
-        finished = find_finished(run, row)
-    except SlideError:
-        return None
+def _compare_slides(
+    run: Run, rows: Sequence[ManifestRow], readers: Sequence[References]
+) -> tuple[dict[str, list[_Counted]], dict[str, str]]:
+    """Agreement by slide, and the slides that cannot be used with their reasons."""
+    counted: dict[str, list[_Counted]] = {}
+    refused: dict[str, str] = {}
+    for row in rows:
+        try:
+            counted[row.id] = _compare_slide(run, row, readers)
+        except (ReferenceFileError, SlideError) as error:
+            refused[row.id] = str(error)
+    return counted, refused
+
+
+def _compare_slide(run: Run, row: ManifestRow, readers: Sequence[References]) -> list[_Counted]:
+    """Agreement by target; ReferenceFileError where a reader shows nothing of what was looked for."""
+    finished = find_finished(run, row)
     references = [reader.read(finished.slide, finished.finest_mpp) for reader in readers]
+    for reader, reference in zip(readers, references, strict=True):
+        if not any(reference.covers(target.name) for target in finished.targets):
+            raise ReferenceFileError(f"{reader.files[row.id][0].path}: {NOTHING_SHOWN}")
     return [pair for part in finished.parts for pair in _compare_group(part.prediction, references)]
 
 
@@ -94,7 +139,12 @@ def _compare_group(prediction: Prediction, references: Sequence[Reference]) -> I
                 yield target.name, count_agreement([mask & compared for mask in (labels == code, *drawn)])
 
 
-def _describe(part: ReaderAgreement) -> dict[str, Any]:
+def _describe(compared: ReadersComparison) -> dict[str, Any]:
+    slides = {"slides": len(compared.slides), "undrawn": compared.undrawn, "refused": dict(compared.refused)}
+    return {**slides, "targets": [_describe_target(part) for part in compared.targets]}
+
+
+def _describe_target(part: ReaderAgreement) -> dict[str, Any]:
     dice = [[None if np.isnan(value) else float(value) for value in row] for row in part.agreement.dice]
     means = blank_nan({"among_readers": part.among_readers, "of_model": part.of_model})
     return {"target": part.target, "readers": part.readers, **means, "dice": dice}

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, ReferenceFileError, SlideError
 from wsiparse.evaluation.references import Reference
 from wsiparse.geometry import Region
 from wsiparse.maps.canvas import Canvas, list_canvases, read_region, written_blocks
 from wsiparse.maps.evidence import weigh_block
 from wsiparse.maps.validity import INSIDE, BetaFit, average_masks, fit_features, write_fits
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
+from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references
 from wsiparse.runs.run import Run
 from wsiparse.slides.open import make_reader
 from wsiparse.slides.slide import Reader
@@ -41,15 +41,20 @@ class Calibration:
     """Tiles from which each target's fits were made."""
     refused: Mapping[str, str]
     """Targets without fits, and why."""
+    left_out: Mapping[str, str]
+    """Slides that have a reference and could not be used, and why."""
+    unused: tuple[str, ...]
+    """References that belong to no slide of the run."""
 
 
 def calibrate_run(run: Run, path: Path, source: ReferenceSource) -> Calibration:
     """Fit every target that the references of a run show, and write the fits to `path`.
 
-    Nothing is predicted again: pixels are read where a reference and a mask are, with the run's own maps. Raises
-    InputError where no target has enough tiles.
+    Nothing is predicted again: pixels are read where a reference and a mask are, with the run's own maps. A slide or a
+    reference that cannot be used is left out, with its reason. Raises InputError where no target has enough tiles.
     """
-    statistics = _collect_run(run, find_run_references(run, source))
+    references = find_run_references(run, source)
+    statistics, left_out = _collect_run(run, references)
     fits: dict[str, tuple[BetaFit, ...]] = {}
     refused: dict[str, str] = {}
     for name, found in statistics.items():
@@ -58,20 +63,27 @@ def calibrate_run(run: Run, path: Path, source: ReferenceSource) -> Calibration:
         except InputError as error:
             refused[name] = str(error)
     if not fits:
-        reasons = "; ".join(refused.values()) or "no tile in which a reference and a mask show the same target"
-        raise InputError(f"{run.path}: {reasons}")
+        reasons = [*refused.values(), *(f"{slide}: {reason}" for slide, reason in left_out.items())]
+        unseen = "no tile in which a reference and a mask show the same target"
+        raise InputError(f"{run.path}: {'; '.join(reasons[:3]) or unseen}")
     samples = {name: len(statistics[name]) for name in fits}
     write_fits(path, fits, samples)
-    return Calibration(samples, refused)
+    return Calibration(samples, refused, left_out, references.unused)
 
 
-def _collect_run(run: Run, references: References) -> dict[str, Statistics]:
+def _collect_run(run: Run, references: References) -> tuple[dict[str, Statistics], dict[str, str]]:
+    """Statistics by target, and the slides that cannot be used with their reasons."""
     found = defaultdict(list)
-    for row in list_finished(run):
-        if row.id in references.files:
-            for name, statistics in _collect_slide(run, row, references):
-                found[name].append(statistics)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    left_out = dict(references.refused)
+    for row in [row for row in run.rows if row.id in references.files]:
+        try:
+            collected = list(_collect_slide(run, row, references))
+        except (ReferenceFileError, SlideError) as error:
+            left_out[row.id] = str(error)
+            continue
+        for name, statistics in collected:
+            found[name].append(statistics)
+    return {name: np.concatenate(parts) for name, parts in found.items()}, left_out
 
 
 def _collect_slide(run: Run, row: ManifestRow, references: References) -> Iterator[tuple[str, Statistics]]:

@@ -23,7 +23,7 @@ from wsiparse.evaluation.table import write_scores
 from wsiparse.maps.labels import LabelImage
 from wsiparse.runs.finished import FinishedSlide, find_finished
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.references import References, ReferenceSource, find_run_references, list_finished
+from wsiparse.runs.references import References, ReferenceSource, find_run_references
 from wsiparse.runs.run import Run
 
 NOTHING_SHOWN = (
@@ -37,22 +37,21 @@ def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = No
 
     References come from `source`, a folder of files named after the slides or a manifest, else from the run's own
     manifest; `mapping` is a file that says what a laboratory's classes mean; `hd95` asks for distances between the
-    borders of regions too. A slide or a reference that cannot be used, or that shows nothing to compare, is named in
-    `refused` and the others are compared. Raises InputError where there is no reference, ReferenceFileError where
-    nothing can be compared. What several readers agreed on goes: these may be others.
+    borders of regions too. A slide that is not finished, or a reference that cannot be used or shows nothing to
+    compare, is named in `refused` and the others are compared. Raises InputError where there is no reference,
+    ReferenceFileError where nothing can be compared. What several readers agreed on goes: these may be others.
     """
     origin = ReferenceSource(source, mapping)
     references = find_run_references(run, origin)
-    rows = [row for row in list_finished(run) if row.id in references.files]
     compared: dict[str, Evaluation] = {}
     refused: dict[str, str] = {}
-    for row in rows:
+    for row in [row for row in run.rows if row.id in references.files]:
         try:
             compared[row.id] = _evaluate_row(run, row, references, hd95)
         except (ReferenceFileError, SlideError) as error:
             refused[row.id] = str(error)
-    evaluation = _join_slides(compared, refused)
-    _refuse_nothing_left(evaluation.refused, len(rows))
+    evaluation = replace(_join_slides(compared, {**refused, **references.refused}), unused=references.unused)
+    _refuse_nothing_left(evaluation)
     (run.path / "agreement.json").unlink(missing_ok=True)
     write_scores(run.path / "evaluation.csv", evaluation)
     write_summary(run.path / "evaluation.json", evaluation, origin.describe())
@@ -68,8 +67,9 @@ def _join_slides(compared: Mapping[str, Evaluation], refused: Mapping[str, str])
     extremes = pool_extremes(slide.extremes for slide in slides)
     shown = {name: extremes[name] for name in dict.fromkeys(part.score.target for part in kept) if name in extremes}
     told = {part.score.slide for part in kept} | {region.slide for region in regions}
-    silent = {slide: f"{slide}: {NOTHING_SHOWN}" for slide in compared if slide not in told}
-    return Evaluation(kept, tuple(confusions), regions, {**refused, **silent}, shown)
+    remarks = {slide: text for part in slides for slide, text in part.remarks.items()}
+    silent = {slide: "; ".join((NOTHING_SHOWN, *remarks.pop(slide, ()))) for slide in compared if slide not in told}
+    return Evaluation(kept, tuple(confusions), regions, {**silent, **refused}, shown, remarks)
 
 
 def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool) -> Evaluation:
@@ -86,13 +86,16 @@ def _evaluate_row(run: Run, row: ManifestRow, references: References, hd95: bool
     confusions = tuple(group.confusion for group in groups if group.confusion)
     regions = tuple(region for group in groups for region in group.regions)
     extremes = pool_extremes(group.extremes for group in groups)
-    return Evaluation(tuple(measures), confusions, regions, extremes=extremes)
+    remarks = {row.id: reference.remarks} if reference.remarks else {}
+    return Evaluation(tuple(measures), confusions, regions, extremes=extremes, remarks=remarks)
 
 
-def _refuse_nothing_left(refused: Mapping[str, str], slides: int) -> None:
-    if refused and len(refused) == slides:
-        more = f" (nor can {slides - 1} more slides be compared)" if slides > 1 else ""
-        raise ReferenceFileError(f"{next(iter(refused.values()))}{more}")
+def _refuse_nothing_left(evaluation: Evaluation) -> None:
+    if evaluation.measures or evaluation.regions:
+        return
+    (slide, message), *others = evaluation.refused.items()
+    more = f" (nor can {len(others)} more slides be compared)" if others else ""
+    raise ReferenceFileError(f"{slide}: {message}{more}")
 
 
 def _join_measures(

@@ -18,6 +18,8 @@ from wsiparse.slides.formats import find_files, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
 COLUMNS = ("id", "slide", "mpp", "reference", "targets", "site")
+REFERENCE_TARGET, REFERENCE_INSTANCES = "reference_target", "reference_instances"
+"""Columns of what a mask shows, and of whether its values number objects; they stand among a row's others."""
 TAKEN = re.compile(r"submit|export|.*\.(json|csv|html)", re.IGNORECASE)
 """Names in a run's folder that its own files and folders have or may come to have."""
 
@@ -163,7 +165,7 @@ def _name_columns(header: Sequence[str]) -> Iterator[str]:
     """Columns by the names that are known here, whatever blanks and capitals they are written with; others as given."""
     for name in header:
         plain = name.strip().lower()
-        yield plain if plain in COLUMNS and plain not in header else name
+        yield plain if plain in (*COLUMNS, REFERENCE_TARGET, REFERENCE_INSTANCES) and plain not in header else name
 
 
 def _refuse_twins(rows: list[ManifestRow], path: Path) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsiparse.annotations.mapping import load_mapping
 from wsiparse.errors import InputError, SlideError
 from wsiparse.evaluation.names import TargetNames
-from wsiparse.evaluation.references import JoinedReference, ReferenceFile, find_references, read_reference
+from wsiparse.evaluation.references import JoinedReference, ReferenceFile, find_references, list_unused, read_reference
 from wsiparse.ontology import Ontology, Target
-from wsiparse.runs.manifest import ManifestRow, list_slides
-from wsiparse.runs.run import FINISHED, Run
+from wsiparse.runs.manifest import REFERENCE_INSTANCES, REFERENCE_TARGET, ManifestRow, list_slides
+from wsiparse.runs.run import FINISHED, Run, State
 from wsiparse.slides.open import describe
+from wsiparse.slides.remote import name_remote
 from wsiparse.slides.slide import Slide
+
+Files = Mapping[str, tuple[ReferenceFile, ...]]
+"""The files of references by the slide's id; slides without one are left out."""
+_YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"", "0", "false", "no"})
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,12 @@ class ReferenceSource:
 class References:
     """The references of a run's finished slides, found but not yet read."""
 
-    files: Mapping[str, tuple[ReferenceFile, ...]]
-    """By the slide's id; slides without one are left out."""
+    files: Files
     names: TargetNames
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Slides that have a reference and are not finished, and why."""
+    unused: tuple[str, ...] = ()
+    """References that belong to no slide of the run."""
 
     def read(self, slide: Slide, mpp: float) -> JoinedReference:
         """The reference of a slide that has one; `mpp` is the finest scale at which it will be drawn."""
@@ -53,11 +62,17 @@ class References:
 
 
 def find_run_references(run: Run, source: ReferenceSource) -> References:
-    """Find the references of a run; InputError where there is none at all."""
+    """Find the references of a run: a folder's by the slides' ids or file names, a manifest's by ids or paths.
+
+    Raises InputError where there is none at all or a manifest's row is wrong, ReferenceFileError for a folder without.
+    """
     ontology = Ontology(run.targets)
     meanings = load_mapping(source.mapping, ontology) if source.mapping else {}
     names = TargetNames(ontology, tuple(target.name for target in ontology.targets), meanings)
-    return References(_choose_files(run, list_finished(run), source.path), names)
+    files, unused = _choose_files(run, source.path)
+    refused = {slide: reason for slide in files if (reason := _explain_unfinished(run, slide))}
+    finished = {slide: found for slide, found in files.items() if slide not in refused}
+    return References(finished, names, refused, tuple(unused))
 
 
 def list_finished(run: Run) -> list[ManifestRow]:
@@ -77,19 +92,64 @@ def describe_slide(run: Run, row: ManifestRow) -> Slide:
     return slide
 
 
-def _choose_files(run: Run, rows: list[ManifestRow], source: Path | None) -> Mapping[str, tuple[ReferenceFile, ...]]:
+def _explain_unfinished(run: Run, slide: str) -> str:
+    """Why a slide cannot be compared; empty where it is finished."""
+    state = run.state(slide)
+    if state is State.FAILED:
+        return f"the slide failed: {run.failure(slide)['message']}"
+    return "" if state in FINISHED else "the slide was not parsed yet; run again, then evaluate"
+
+
+def _choose_files(run: Run, source: Path | None) -> tuple[Files, list[str]]:
+    """The references of a run's slides, finished or not, and those that belong to none of them."""
+    rows = run.rows
     if source is not None and source.suffix.lower() != ".csv":
-        return find_references(source, [row.id for row in rows])
-    named = {row.id: row for row in (list_slides([str(source)]) if source else rows) if row.reference}
+        files = find_references(source, [row.id for row in rows], _list_file_names(rows))
+        return files, [f"{path}: named after no slide of the run" for path in list_unused(source, files)]
+    named = [row for row in (list_slides([str(source)]) if source else rows) if row.reference]
     if not named:
         raise InputError(
             f"{source or run.path}: no slide has a reference; give a folder with --reference, or a manifest with a "
             "'reference' column"
         )
-    return {row.id: (file_of(named[row.id]),) for row in rows if row.id in named}
+    chosen = _match_rows(named, rows)
+    if not chosen:
+        raise InputError(
+            f"{source}: {named[0].id!r} and all others with a reference are no slides of the run; expected its ids, "
+            f"such as {rows[0].id!r}, or the paths of its slides"
+        )
+    used = {row.id for row in chosen.values()}
+    unused = [f"{row.reference}: slide {row.id!r} is not in the run" for row in named if row.id not in used]
+    return {slide: (file_of(row),) for slide, row in chosen.items()}, unused
+
+
+def _list_file_names(rows: Sequence[ManifestRow]) -> dict[str, str]:
+    """Ids by the names of the slides' files without their endings, where a name is that of one slide alone."""
+    names = [(Path(name_remote(row.slide)).stem, row.id) for row in rows]
+    times = Counter(name for name, _ in names)
+    return {name: slide for name, slide in names if times[name] == 1}
+
+
+def _match_rows(named: Sequence[ManifestRow], rows: Sequence[ManifestRow]) -> dict[str, ManifestRow]:
+    """The rows of a manifest by the ids that a run has for their slides: what a person gave as id, else the path."""
+    ids, paths = {row.id for row in rows}, defaultdict[str, list[str]](list)
+    for row in rows:
+        paths[row.slide].append(row.id)
+    found: dict[str, ManifestRow] = {}
+    for row in sorted(named, key=lambda row: row.id_from_name):  # what a person gave comes first
+        by_id = [row.id] if row.id in ids else []
+        by_path = paths.get(row.slide, [])
+        for slide in (by_path or by_id) if row.id_from_name else (by_id or by_path):
+            found.setdefault(slide, row)
+    return {row.id: found[row.id] for row in rows if row.id in found}
 
 
 def file_of(row: ManifestRow) -> ReferenceFile:
-    """The reference of a row; a mask's target, and whether its values number objects, stand in further columns."""
-    instances = row.extra.get("reference_instances", "").lower() in {"1", "true", "yes"}
-    return ReferenceFile(Path(row.reference or ""), row.extra.get("reference_target", ""), instances)
+    """The reference of a row; a mask's target, and whether its values number objects, stand in further columns.
+
+    Raises InputError where the second is neither yes nor no.
+    """
+    target, numbered = (row.extra.get(name, "").strip() for name in (REFERENCE_TARGET, REFERENCE_INSTANCES))
+    if numbered.lower() not in _YES | _NO:
+        raise InputError(f"slide {row.id!r}: {REFERENCE_INSTANCES} is {numbered!r}; expected yes or no; correct it")
+    return ReferenceFile(Path(row.reference or ""), target, numbered.lower() in _YES)

@@ -1,13 +1,15 @@
-"""Runs and readers side by side in a terminal."""
+"""Runs and readers side by side in a terminal, and what of them could not be compared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
-from wsiparse.runs.agreement import ReaderAgreement
+from wsiparse.evaluation.measures import Evaluation
+from wsiparse.runs.agreement import ReaderAgreement, ReadersComparison
 from wsiparse.runs.compare import TargetComparison
 from wsiparse.views.tables import make_table
 
@@ -32,6 +34,29 @@ def tabulate_agreement(agreements: Sequence[ReaderAgreement]) -> Table:
         each = [part.agreement.compare_reader(n) for n in range(1, len(readers))]
         table.add_row(part.target, *(_show(value) for value in (part.among_readers, part.of_model, *each)))
     return table
+
+
+def show_left_out(console: Console, evaluation: Evaluation) -> None:
+    """A line for each slide that was not compared, each reference of no slide, and each remark on a reference."""
+    for slide, remarks in evaluation.remarks.items():
+        console.print(f"reference of {slide}: {'; '.join(remarks)}")
+    for slide, message in evaluation.refused.items():
+        console.print(f"not compared: {slide}: {message}")
+    for message in evaluation.unused:
+        console.print(f"not used: {message}")
+
+
+def show_agreement(console: Console, compared: ReadersComparison, evaluation: Evaluation) -> None:
+    """The table of the readers, over how many slides it is, and what was left out that the evaluation did not name."""
+    console.print("", tabulate_agreement(compared.targets))
+    undrawn = f"; not drawn by all readers: {', '.join(compared.undrawn)}" if compared.undrawn else ""
+    console.print(f"agreement over {len(compared.slides)} slides{undrawn}", "")
+    for slide, message in compared.refused.items():
+        if evaluation.refused.get(slide) != message:
+            console.print(f"not in the agreement: {slide}: {message}")
+    for message in compared.unused:
+        if message not in evaluation.unused:
+            console.print(f"not used: {message}")
 
 
 def _show(value: float, form: str = ".3f") -> str:
