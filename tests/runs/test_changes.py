@@ -42,27 +42,40 @@ def begun(slide: Path, tmp_path: Path) -> Path:
     return out
 
 
-def count_shards(out: Path) -> int:
-    return sum(path.name.isdecimal() for path in out.rglob("0/c/0/*/*"))
+def find_shards(out: Path) -> dict[Path, int]:
+    """The blocks that are stored, and when they were."""
+    shards = (path for path in out.rglob("0/c/0/*/*") if path.name.isdecimal())
+    return {path: path.stat().st_mtime_ns for path in shards}
+
+
+def test_a_slide_goes_on_in_blocks_of_the_size_it_was_begun_in(slide: Path, begun: Path) -> None:
+    kept = find_shards(begun)
+    assert len(kept) == 1
+    assert run(slide, "-o", begun, *TONE) == 0
+    assert kept.items() < find_shards(begun).items()
+    whole = begun.with_name("whole")
+    assert run(slide, "-o", whole, *TONE, "--block-tiles", "1") == 0
+    assert hash_results(begun) == hash_results(whole)
 
 
 def test_fewer_tiles_a_block_are_taken_for_a_slide_that_is_tried_again(slide: Path, begun: Path) -> None:
-    assert run(slide, "-o", begun, *TONE) == 2
-    assert open_run(begun).failure("s0")["reason"] == "run_mismatch"
-    assert "block_tiles" in open_run(begun).failure("s0")["message"]
-    assert count_shards(begun) == 1
     assert run(slide, "-o", begun, *TONE, "--retry-failed") == 0
     whole = begun.with_name("whole")
     assert run(slide, "-o", whole, *TONE) == 0
     assert hash_results(begun) == hash_results(whole)
 
 
-def test_under_the_old_settings_it_goes_on(slide: Path, begun: Path) -> None:
-    kept = next(path for path in begun.rglob("0/c/0/*/*") if path.name.isdecimal())
-    then = kept.stat().st_mtime_ns
-    assert run(slide, "-o", begun, *TONE) == 2
+def test_what_another_plan_began_is_refused_and_goes_on_under_the_old_one(
+    slide: Path, begun: Path, tmp_path: Path
+) -> None:
+    kept = find_shards(begun)
+    (tmp_path / "m.csv").write_text(MANIFEST.format("s0", slide, "0.25", ""))
+    assert run(tmp_path / "m.csv", "-o", begun, *TONE) == 2
+    assert open_run(begun).failure("s0")["reason"] == "run_mismatch"
+    assert "another mpp" in open_run(begun).failure("s0")["message"]
+    assert find_shards(begun) == kept
     assert run(slide, "-o", begun, *TONE, "--block-tiles", "1", "--retry-failed") == 0
-    assert kept.stat().st_mtime_ns == then
+    assert kept.items() < find_shards(begun).items()
 
 
 def test_what_a_slide_wrote_already_is_no_longer_asked_of_the_disk(
@@ -122,7 +135,7 @@ def test_a_failure_that_was_not_tried_again_says_so(
 def test_a_shard_does_not_overwrite(slide: Path, begun: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(slide, "-o", begun, *TONE, "--shard", "0/1", "--overwrite") == 2
     assert "other shards" in capfd.readouterr().err
-    assert count_shards(begun) == 1
+    assert len(find_shards(begun)) == 1
 
 
 def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def project_pass(order: Order, part: Pass, plan: TilePlan) -> Budget:
 def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     """Plan a slide, refuse what cannot fit, and make its empty maps or take up those that are there."""
     planned, folder = plan_slide(order, row), order.folder(row)
+    if not order.anew:
+        planned = _cut_as_begun(folder, planned)
     refuse_lost(Path(order.output))
     _make_room(folder, planned, order.anew)
     for _, misfit in find_misfits(order, planned):
@@ -95,14 +97,30 @@ def prepare_slide(order: Order, row: ManifestRow) -> SlideWork:
     return SlideWork(planned.slide, str(folder), order.model, works, order.rules, order.config.simplify, *shares)
 
 
+def _cut_as_begun(folder: Path, planned: SlidePlan) -> SlidePlan:
+    """The plan in blocks of the size that the slide was begun in, if it was: what is stored stays, and is as good."""
+    try:
+        sizes = {canvas.tiling.block_tiles for canvas in list_canvases(folder / "parse.zarr")}
+    except OutputError:  # damaged, and refused as such
+        return planned
+    if len(sizes) != 1:
+        return planned
+    (size,) = sizes
+    passes = (
+        (part, plan_tiles(planned.slide, replace(plan.tiling, block_tiles=size), planned.tissue))
+        for part, plan in planned.passes
+    )
+    return replace(planned, passes=tuple(passes))
+
+
 def _make_room(folder: Path, planned: SlidePlan, anew: bool) -> None:
     """Refuse what another plan began in a slide's folder, or remove it."""
     if not (folder / "parse.zarr").exists() or _is_of(planned, folder):
         return
     if not anew:
         raise RunError(
-            f"{folder} was begun under another plan: other block_tiles, overlap or mpp, or the slide's file was "
-            "exchanged; with --retry-failed it goes on under the old ones, or is begun anew"
+            f"{folder} was begun under another plan: another mpp or other targets, or the slide's file was exchanged; "
+            "with --retry-failed it goes on under the old ones, or is begun anew"
         )
     remove_whole_folder(folder)
 
