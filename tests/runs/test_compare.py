@@ -12,20 +12,20 @@ from wsiparse.evaluation.document import write_summary
 from wsiparse.evaluation.measures import Evaluation, Measures
 from wsiparse.evaluation.scores import Score
 from wsiparse.evaluation.shape import Regularity
-from wsiparse.evaluation.table import write_scores
-from wsiparse.runs.compare import compare_folders, find_trends, list_gains
+from wsiparse.evaluation.table import COLUMNS, write_scores
+from wsiparse.runs.compare import METRICS, compare_folders, find_differences, find_trends, list_gains
 from wsiparse.runs.run import Run
 
 FIRST = [70, 72, 65, 80, 77, 60, 71, 69]
 SECOND = [75, 78, 66, 84, 76, 69, 80, 71]
 
 
-def evaluated(path: Path, scores: list[Score]) -> Run:
+def evaluated(path: Path, scores: list[Score], source: dict[str, str | None] | None = None) -> Run:
     path.mkdir()
     (path / "run.json").write_text("{}")
     evaluation = Evaluation(tuple(Measures(score, shape=shape_of(n)) for n, score in enumerate(scores)))
     write_scores(path / "evaluation.csv", evaluation)
-    write_summary(path / "evaluation.json", evaluation)
+    write_summary(path / "evaluation.json", evaluation, source)
     return Run(path)
 
 
@@ -117,3 +117,42 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(tmp_path: Path) ->
     (tmp_path / "a/evaluation.csv").unlink()
     with pytest.raises(InputError, match="wsiparse evaluate"):
         compare_folders(first, other)
+
+
+def parse(run: Run, slide: str, fingerprint: str) -> None:
+    """Let a slide of a run be done, from a file of that fingerprint."""
+    run.folder(slide).mkdir()
+    (run.folder(slide) / "summary.json").write_text(json.dumps({"state": "done", "fingerprint": fingerprint}))
+
+
+def test_what_sets_two_evaluations_apart_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = evaluated(tmp_path / "a", [*of(FIRST), *of(FIRST, "light")], {"reference": "/anna", "mapping": None})
+    second = evaluated(tmp_path / "b", of(SECOND), {"reference": "/ben", "mapping": None})
+    for n in range(8):
+        parse(first, f"s{n}", "one")
+        parse(second, f"s{n}", "another" if n == 0 else "one")
+    (gland,) = compare_folders(first, second)
+    assert (gland.slides, gland.left_out) == (7, 0)
+    assert gland.first == pytest.approx(sum(FIRST[1:]) / 700)
+    assert [gain.slide for gain in list_gains(first, second)] == [f"s{n}" for n in range(1, 8)]
+    expected = [
+        f"only in {first.path}: light",
+        "left out, as they are not the same files in both runs: s0",
+        "not evaluated alike: reference /anna and /ben",
+    ]
+    assert find_differences(first, second) == expected
+    files = (tmp_path / "c.json", tmp_path / "c.html")
+    assert main(["compare", str(first.path), str(second.path), "-o", str(files[0]), "--page", str(files[1])]) == 0
+    printed = capsys.readouterr().out
+    assert all(line in printed and line in files[1].read_text(encoding="utf-8") for line in expected)
+    assert json.loads(files[0].read_text())["differences"] == expected
+
+
+def test_runs_that_were_evaluated_alike_are_not_set_apart(tmp_path: Path) -> None:
+    runs = [evaluated(tmp_path / name, of(FIRST), {"reference": None, "mapping": None}) for name in ("a", "b")]
+    assert find_differences(*runs) == []
+
+
+def test_every_measure_of_an_evaluation_can_be_compared() -> None:
+    counts = {"both", "predicted", "reference", "predicted_objects", "reference_objects", "dice_low", "dice_high"}
+    assert set(METRICS) == set(COLUMNS) - {"slide", "target"} - counts

@@ -67,14 +67,14 @@ def _add_compare(commands: Any) -> None:
     compare = commands.add_parser("compare", help="two evaluated runs over the same slides: which is better, how sure")
     compare.add_argument("first", type=Path, metavar="A", help="folder of a run")
     compare.add_argument("second", type=Path, metavar="B", help="folder of another")
-    compare.add_argument("--metric", default="dice", help="dice (default), iou, pq, hd95_um or another column")
+    compare.add_argument("--metric", default="dice", help="dice (default), iou, pq, hd95_um or another measure")
     compare.add_argument("-o", "--output", type=Path, help="JSON file with the same numbers and more")
     compare.add_argument("--page", type=Path, help="HTML file with the same, and gains drawn against irregular shape")
     compare.set_defaults(command=_compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from wsiparse.runs.compare import compare_folders, write_comparison
+    from wsiparse.runs.compare import compare_folders, find_differences, write_comparison
     from wsiparse.runs.run import open_run
     from wsiparse.views.comparison import tabulate_comparison
     from wsiparse.views.comparison_page import write_comparison_page
@@ -84,6 +84,8 @@ def _compare(options: argparse.Namespace) -> int:
     console.print(tabulate_comparison(compared))
     if left_out := max(part.left_out for part in compared):
         console.print(f"{left_out} slides left out: evaluated in one run alone, or without a {options.metric}")
+    for line in find_differences(*runs):
+        console.print(line)
     if options.output:
         write_comparison(options.output, runs, options.metric, compared)
         console.print(f"comparison: {options.output}")

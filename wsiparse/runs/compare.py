@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from wsiparse.evaluation.table import blank_nan
 from wsiparse.files import read_json, write_json
 from wsiparse.runs.run import Run
 
-METRICS = ("dice", "iou", "precision", "recall", "ece", "hd95_um", "pq", "object_f1", "object_dice")
+METRICS = (
+    *("dice", "iou", "precision", "recall", "ece", "hd95_um"),
+    *("pq", "dq", "sq", "object_f1", "object_dice", "count_error"),
+)
 """Columns of evaluation.csv in which two runs can be compared."""
 Values = Mapping[str, float]
 """A metric by the slide's id; nan where a slide has none."""
@@ -43,11 +47,12 @@ class TargetComparison:
 def compare_folders(first: Run, second: Run, metric: str = "dice") -> list[TargetComparison]:
     """Compare each target that both runs have evaluated, in the order of the first; slides pair by their ids.
 
-    Raises InputError for an unknown metric, and where a run was not evaluated or they share no slide and target.
+    Slides of one id that are another file in either run are left out; `find_differences` names them. Raises InputError
+    for an unknown metric, and where a run was not evaluated or they share no slide and target.
     """
     if metric not in METRICS:
         raise InputError(f"metric {metric!r}: expected one of {', '.join(METRICS)}")
-    one, other = (read_metric(run, metric) for run in (first, second))
+    one, other = _read_pair(first, second, metric)
     shared = [target for target in one if target in other]
     compared = [_compare_target(target, one[target], other[target]) for target in shared]
     if not any(part.slides for part in compared):
@@ -73,6 +78,54 @@ def read_metric(run: Run, metric: str) -> dict[str, Values]:
     return dict(targets)
 
 
+def _read_pair(first: Run, second: Run, metric: str) -> tuple[dict[str, Values], dict[str, Values]]:
+    """A column of both runs, less the slides that are not the same file in both."""
+    one, other = (read_metric(run, metric) for run in (first, second))
+    strange = set(_find_other_files(first, second, one, other))
+    return _leave_out(one, strange), _leave_out(other, strange)
+
+
+def _leave_out(targets: Mapping[str, Values], slides: set[str]) -> dict[str, Values]:
+    return {
+        target: {slide: value for slide, value in values.items() if slide not in slides}
+        for target, values in targets.items()
+    }
+
+
+def _find_other_files(first: Run, second: Run, one: Mapping[str, Values], other: Mapping[str, Values]) -> list[str]:
+    """Ids under which both runs evaluated a slide, but not the same file."""
+    ids = [dict.fromkeys(slide for values in targets.values() for slide in values) for targets in (one, other)]
+    files = [(slide, first.parsed_file(slide), second.parsed_file(slide)) for slide in ids[0] if slide in ids[1]]
+    return [slide for slide, mine, theirs in files if mine and theirs and mine != theirs]
+
+
+def find_differences(first: Run, second: Run) -> list[str]:
+    """What sets two evaluations apart beside the runs themselves, a line each: targets, slides' files, references.
+
+    Where references come from is compared by where their folder or manifest lies, not by what the files hold.
+    """
+    one, other = (read_metric(run, "dice") for run in (first, second))
+    lines = [
+        f"only in {run.path}: {', '.join(alone)}"
+        for run, mine, theirs in ((first, one, other), (second, other, one))
+        if (alone := [target for target in mine if target not in theirs])
+    ]
+    if strange := _find_other_files(first, second, one, other):
+        lines.append(f"left out, as they are not the same files in both runs: {', '.join(strange)}")
+    sources = [_read_source(run) for run in (first, second)]
+    for name in dict.fromkeys(chain(*sources)):
+        mine, theirs = (source.get(name) or "none given" for source in sources)
+        if mine != theirs:
+            lines.append(f"not evaluated alike: {name} {mine} and {theirs}")
+    return lines
+
+
+def _read_source(run: Run) -> dict[str, str | None]:
+    """Where a run's references come from; empty of an evaluation that does not say."""
+    path = run.path / "evaluation.json"
+    return dict(read_json(path).get("source", {})) if path.exists() else {}
+
+
 @dataclass(frozen=True)
 class ShapeGain:
     """One target on one slide in two runs: how regular what was to be found is, and what the second run gains."""
@@ -86,9 +139,10 @@ class ShapeGain:
 def list_gains(first: Run, second: Run, metric: str = "dice") -> list[ShapeGain]:
     """The gains of the second run by slide and target, with the shape of the first one's reference (paper's Fig. 3).
 
-    Slides on which a run has no value, or that were evaluated before shapes were measured, are left out.
+    Slides on which a run has no value, that are another file in either, or that were evaluated before shapes were
+    measured, are left out.
     """
-    one, other = (read_metric(run, metric) for run in (first, second))
+    one, other = _read_pair(first, second, metric)
     gains = []
     for entry in read_json(first.path / "evaluation.json")["slides"]:
         slide, target, shape = entry["slide"], entry["target"], entry.get("shape")
@@ -126,7 +180,7 @@ def write_comparison(path: Path, runs: tuple[Run, Run], metric: str, comparisons
     targets = [_describe_target(part) for part in comparisons]
     trends = {name: blank_nan(asdict(trend)) for name, trend in find_trends(gains).items()}
     shape = {"trends": trends, "gains": [asdict(gain) for gain in gains]}
-    settings = {"metric": metric, "resampling": asdict(Resampling())}
+    settings = {"metric": metric, "differences": find_differences(*runs), "resampling": asdict(Resampling())}
     write_json(path, {**folders, **settings, "targets": targets, "irregularity": shape})
 
 

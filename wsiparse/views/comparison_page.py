@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsiparse.evaluation.shape import Trend
-from wsiparse.runs.compare import ShapeGain, TargetComparison, find_trends, list_gains
+from wsiparse.runs.compare import ShapeGain, TargetComparison, find_differences, find_trends, list_gains
 from wsiparse.runs.run import Run
-from wsiparse.views.markup import Column, Html, join, make_section, make_swatch, make_table, write_page
+from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table, write_page
 from wsiparse.views.plots import Dot, draw_gains
 
 RATIOS = {"box_ratio": "box ratio", "convex_ratio": "convex ratio", "inertia_ratio": "inverse rotational inertia"}
@@ -25,7 +25,8 @@ def write_comparison_page(
     note = Html(
         "<p>Differences are B less A on the same slides; p of Wilcoxon's test (ranks) and of Student's (mean).</p>"
     )
-    sections = [make_section(f"Both runs: {metric}", note, _tabulate(comparisons))]
+    apart = join(Html(f"<p>{escape(line)}</p>") for line in find_differences(*runs))
+    sections = [make_section(f"Both runs: {metric}", note, _tabulate(comparisons), apart)]
     if gains:
         sections.append(make_section("Gain against irregular shape", *_show_gains(gains)))
     write_page(path, f"A: {names[0]} · B: {names[1]}", "Two runs over the same slides", sections)
