@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,3 +74,11 @@ def test_tiles_of_a_slide_that_is_gone_are_said_to_be(
 ) -> None:
     (tmp_path / "one.svs").unlink()
     assert "one.svs" in draw_extremes(parsed[0], extremes, parsed[1])
+
+
+def test_tiles_of_a_slide_that_is_to_be_parsed_anew_are_left_out(
+    parsed: tuple[Run, References], extremes: Mapping[str, Extremes]
+) -> None:
+    shutil.rmtree(parsed[0].folder("one"))
+    assert draw_extremes(parsed[0], extremes, parsed[1]) == ""
+    assert main(["report", str(parsed[0].path)]) == 0

@@ -17,7 +17,7 @@ from wsiparse.evaluation.references import Reference
 from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels, read_labels
 from wsiparse.runs.references import References, describe_slide
-from wsiparse.runs.run import Run
+from wsiparse.runs.run import FINISHED, Run
 from wsiparse.slides.open import make_reader
 from wsiparse.slides.slide import Reader
 from wsiparse.tiles.resample import read_grid
@@ -32,11 +32,14 @@ Mask = NDArray[np.bool_]
 
 
 def draw_extremes(run: Run, extremes: Mapping[str, Extremes], references: References) -> Html:
-    """For each target a row of its worst tiles and one of its best; a tile that is among both is a worst one."""
+    """For each target a row of its worst tiles and one of its best; a tile that is among both is a worst one.
+
+    Tiles of slides that are not finished any more, as those that are to be parsed anew, are left out.
+    """
     tiles = [tile for found in extremes.values() for tile in (*found.worst, *found.best)]
     figures = _draw_tiles(run, list(dict.fromkeys(tiles)), references)
     rows = (
-        (f"{target}: {name} agreement", [figures[tile] for tile in part])
+        (f"{target}: {name} agreement", [figures[tile] for tile in part if tile in figures])
         for target, found in extremes.items()
         for name, part in (("least", found.worst), ("most", [tile for tile in found.best if tile not in found.worst]))
     )
@@ -44,9 +47,9 @@ def draw_extremes(run: Run, extremes: Mapping[str, Extremes], references: Refere
 
 
 def _draw_tiles(run: Run, tiles: Sequence[ScoredTile], references: References) -> Mapping[ScoredTile, Html]:
-    """The figure of each tile; each slide and its reference are opened once."""
+    """The figure of each tile of a finished slide; each slide and its reference are opened once."""
     figures: dict[ScoredTile, Html] = {}
-    for slide in dict.fromkeys(tile.score.slide for tile in tiles):
+    for slide in [slide for slide in dict.fromkeys(tile.score.slide for tile in tiles) if run.state(slide) in FINISHED]:
         mine = [tile for tile in tiles if tile.score.slide == slide]
         try:
             figures |= _draw_slide(run, mine, references)
