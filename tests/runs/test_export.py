@@ -209,3 +209,22 @@ def test_a_run_without_a_finished_slide_is_refused(results: Results, tmp_path: P
         (tmp_path / name).write_bytes((results.run.path / name).read_bytes())
     with pytest.raises(InputError, match="no slide is done, nothing to export"):
         export_run(wsiparse.open_run(tmp_path).run, Request("csv"))
+
+
+@pytest.mark.parametrize(("format", "written"), [("qupath", "b-qupath"), ("coco", "coco.json")])
+def test_a_slide_whose_file_is_gone_is_named_and_the_others_are_written(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, written: str
+) -> None:
+    shutil.copytree(results.run.path, tmp_path / "moved")
+    manifest = tmp_path / "moved" / "slides.csv"
+    manifest.write_text(manifest.read_text().replace("a.svs", "a.gone.svs"))
+    command = ["export", str(tmp_path / "moved"), "--format", format, "--to", str(tmp_path / "to")]
+    assert main(command) == 3
+    printed = capsys.readouterr().out
+    assert f"written: {tmp_path / 'to' / written}" in printed
+    assert "not exported: a: " in printed
+    assert [path.name for path in (tmp_path / "to").iterdir()] == [written]
+    if format == "coco":
+        assert [image["slide"] for image in json.loads((tmp_path / "to/coco.json").read_text())["images"]] == ["b"]
+    assert main([*command, "--slide", "a"]) == 2
+    assert "a.gone.svs" in capsys.readouterr().err

@@ -57,3 +57,11 @@ def test_a_picture_of_nothing_is_refused_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (cohort.parent / "p.png").exists()
+
+
+def test_a_picture_of_more_pixels_than_can_be_drawn_is_refused(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert draw(cohort, "--side", "1000000", "--region", "0,0,900000,900000") == 2
+    error = capsys.readouterr().err
+    assert "a picture of 900000 × 900000 pixels: expected 64,000,000 at most; give a smaller --side" in error

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsiparse.commands.ending import OK, console
+from wsiparse.commands.ending import OK, SOME_FAILED, console
 from wsiparse.commands.settings import split_names
+from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
 
 
@@ -86,7 +87,12 @@ def _export(options: argparse.Namespace) -> int:
     from wsiparse.runs.export import Request, export_run
     from wsiparse.runs.run import open_run
 
-    request = Request(options.format, options.slide, options.to, options.level)
-    for path in export_run(open_run(options.output), request):
+    run, request = open_run(options.output), Request(options.format, options.slide, options.to, options.level)
+    refused: dict[str, SlideError] = {}
+    for path in export_run(run, request, refused.__setitem__):
         console.print(f"written: {path}")
-    return OK
+    if refused and (options.slide or len(run.rows) == 1):
+        raise next(iter(refused.values()))
+    for slide, error in refused.items():
+        console.print(f"not exported: {slide}: {error}")
+    return SOME_FAILED if refused else OK

@@ -15,7 +15,7 @@ from wsiparse.annotations.parquet import stream_parquet
 from wsiparse.annotations.qupath import write_qupath
 from wsiparse.annotations.store import write_store
 from wsiparse.annotations.table import write_table
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, SlideError
 from wsiparse.files import write_whole
 from wsiparse.maps.canvas import Canvas, list_canvases
 from wsiparse.maps.labels import list_labels
@@ -81,12 +81,21 @@ class Request:
     """Level of the maps that becomes the finest."""
 
 
+Refuse = Callable[[str, SlideError], None]
+"""Takes the id of a slide that cannot be exported, and why."""
+
+
+def _stop(slide: str, error: SlideError) -> None:
+    raise error
+
+
 @dataclass(frozen=True)
 class Destination:
-    """Where exports go, and from which level of the maps downwards."""
+    """Where exports go, from which level of the maps downwards, and who is told of slides that cannot go there."""
 
     folder: Path
     level: int
+    refuse: Refuse
 
 
 Export = Callable[[Sequence[SlideOutput], Destination], Iterator[Path]]
@@ -94,17 +103,17 @@ Export = Callable[[Sequence[SlideOutput], Destination], Iterator[Path]]
 _ExportSlide = Callable[[SlideOutput, Destination], Iterator[Path]]
 
 
-def export_run(run: Run, request: Request) -> Iterator[Path]:
+def export_run(run: Run, request: Request, refuse: Refuse = _stop) -> Iterator[Path]:
     """Write finished slides of a run as another tool reads them; yields each path when it is written.
 
-    Raises InputError where the format or level is not known or the slide not finished, SlideError where a format asks
-    for the slide's file and it is gone.
+    Where a format asks for a slide's file and it is gone, `refuse` is called and the others are written; unless given
+    it raises the SlideError. Raises InputError where the format or level is not known or the slide not finished.
     """
     if request.format not in FORMATS:
         raise InputError(f"format {request.format!r}: expected one of {', '.join(FORMATS)}")
     outputs = _choose_slides(run, request.slide)
     folder = request.folder or run.path / EXPORTS / request.format
-    return FORMATS[request.format](outputs, Destination(folder, request.level))
+    return FORMATS[request.format](outputs, Destination(folder, request.level, refuse))
 
 
 def _choose_slides(run: Run, slide_id: str | None) -> list[SlideOutput]:
@@ -172,15 +181,24 @@ def _export_spatialdata(output: SlideOutput, to: Destination) -> Iterator[Path]:
 
 
 def _export_coco(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Path]:
-    path = to.folder / "coco.json"
-    write_coco([(output.slide, output.annotations()) for output in outputs], path, outputs[0].run.targets)
-    yield path
+    path, slides = to.folder / "coco.json", []
+    for output in outputs:
+        try:
+            slides.append((output.slide, output.annotations()))
+        except SlideError as error:
+            to.refuse(output.id, error)
+    if slides:
+        write_coco(slides, path, outputs[0].run.targets)
+        yield path
 
 
 def _each(export: _ExportSlide) -> Export:
     def export_all(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Path]:
         for output in outputs:
-            yield from export(output, to)
+            try:
+                yield from export(output, to)
+            except SlideError as error:
+                to.refuse(output.id, error)
 
     return export_all
 

@@ -22,6 +22,8 @@ from wsiparse.runs.run import Run
 from wsiparse.slides.open import make_reader
 from wsiparse.tiles.resample import read_grid
 
+MOST_PIXELS = 64_000_000
+"""Pixels of a slide in a picture; drawing takes some 20 bytes for each."""
 FILL_OPACITY = 60
 """Of 255: the tissue must stay readable under a region."""
 
@@ -41,7 +43,10 @@ class Frame:
             raise InputError(f"a picture of {self.side} pixels: expected 1 or more")
 
     def place(self, full: Grid) -> tuple[Grid, Region]:
-        """The grid of the picture over a slide, and the region of it that is shown; InputError where that is none."""
+        """The grid of the picture over a slide, and the region of it that is shown.
+
+        Raises InputError where that is none, or more than can be drawn.
+        """
         shown = self.region or full.region
         if not shown.intersect(full.region).area:
             place = f"{shown.x},{shown.y},{shown.width},{shown.height}"
@@ -49,7 +54,13 @@ class Frame:
                 f"region {place}: nothing of the slide; expected x,y,width,height within {full.width} × {full.height}"
             )
         grid = full.at_mpp(full.mpp * max(max(shown.width, shown.height) / self.side, 1.0))
-        return grid, grid.cover(shown, full)
+        drawn = grid.cover(shown, full)
+        if drawn.area > MOST_PIXELS:
+            raise InputError(
+                f"a picture of {drawn.width} × {drawn.height} pixels: expected {MOST_PIXELS:,} at most; give a smaller "
+                "--side or --region"
+            )
+        return grid, drawn
 
 
 def draw_picture(run: Run, slide_id: str, path: Path, frame: Frame) -> None:
