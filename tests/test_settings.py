@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from wsiparse.commands.settings import add_settings
+from wsiparse.commands.settings import add_settings, read_settings
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.connect import JOB_SYSTEMS
 
@@ -18,10 +18,19 @@ def read_help(name: str) -> str:
     return text or ""
 
 
-@pytest.mark.parametrize("name", ["window", "block_tiles", "task_deadline_s", "batch", "win_share", "refuse_below"])
+@pytest.mark.parametrize(
+    "name", ["window", "block_tiles", "simplify", "task_deadline_s", "batch", "win_share", "refuse_below"]
+)
 def test_defaults_are_told(name: str) -> None:
     assert read_help(name).endswith(f"; {RunConfig.model_fields[name].default:g}")
 
 
 def test_clusters_are_told() -> None:
     assert {"serial", "local", *JOB_SYSTEMS} <= set(read_help("cluster").replace(",", "").split())
+
+
+def test_every_setting_can_be_given_on_the_command_line() -> None:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    assert RunConfig.model_fields.keys() <= {action.dest for action in parser._actions}
+    assert read_settings(parser.parse_args(["--simplify", "0"])).simplify == 0

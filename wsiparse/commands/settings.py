@@ -25,6 +25,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="local processes, or jobs; one for each accelerator, at least 1")
     parser.add_argument("--window", type=int, help="blocks in flight for each worker; 4")
     parser.add_argument("--overlap", type=int, help="pixels that tiles share; a quarter of the tile, at most 128")
+    parser.add_argument("--simplify", type=float, help="tolerance of outlines, in pixels of their map; 0.5")
     parser.add_argument("--block-tiles", type=int, help="tiles on each side of a block; 4")
     parser.add_argument("--task-deadline-s", type=float, help="seconds that a step may hang, 0: for ever; 1800")
     parser.add_argument("--memory-gb", type=float, help="memory that may be used")
