@@ -27,6 +27,7 @@ from wsiparse.maps.canvas import require_canvas, write_block
 from wsiparse.maps.evidence import weigh_block
 from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, find_drawback, find_licence, load_model
+from wsiparse.models.memory import is_out_of_memory
 from wsiparse.models.model import TextModel, TextVectors
 from wsiparse.models.tile_sizes import TileSizes, measure_tiles
 from wsiparse.ontology import Target
@@ -225,5 +226,7 @@ def name_reason(error: BaseException) -> str:
     """The reason code of an error: its own, or `out_of_memory`, `worker_lost`, `io_error` or `bug`."""
     if isinstance(error, WsiparseError):
         return error.reason
-    kinds = {MemoryError: "out_of_memory", ChildProcessError: "worker_lost", OSError: "io_error"}
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    kinds = {ChildProcessError: "worker_lost", OSError: "io_error"}
     return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "bug")
