@@ -155,6 +155,26 @@ def test_channels_of_a_fluorescence_scanner_are_refused(tmp_path: Path, samples:
         open_slide(path, mpp=1)
 
 
+@pytest.mark.parametrize("tile", [(16, 16), None])
+@pytest.mark.parametrize("ending", ["ome.tif", "tif"])
+def test_channels_in_pages_of_their_own_are_refused(tmp_path: Path, tile: tuple[int, int] | None, ending: str) -> None:
+    """As fluorescence is stored, and RGB by converters that are not told otherwise."""
+    path = tmp_path / f"channels.{ending}"
+    stated = {"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(path, np.zeros((3, 40, 30), np.uint8), tile=tile, metadata=stated, photometric="minisblack")
+    with pytest.raises(SlideError, match="3 channels or planes in pages of their own, expected one page"):
+        open_slide(path, mpp=0.5)
+
+
+def test_a_grey_pyramid_with_a_mask_and_an_overview_is_no_set_of_channels(tmp_path: Path) -> None:
+    path = tmp_path / "grey.tif"
+    with tifffile.TiffWriter(path) as file:
+        for side, kind in ((64, 0), (32, 1), (64, 4), (20, 0)):
+            pixels = np.ones((side, side), bool if kind == 4 else np.uint8)
+            file.write(pixels, tile=(16, 16), subfiletype=kind, photometric="minisblack", metadata=None)
+    assert [level.width for level in open_slide(path, mpp=1).slide.levels] == [64, 32]
+
+
 @pytest.mark.parametrize(
     ("samples", "writing"),
     [

@@ -18,6 +18,7 @@ from wsiparse.slides.handle import Handle
 from wsiparse.slides.levels import blank_pixels, build_levels
 from wsiparse.slides.mpp import choose_scale
 from wsiparse.slides.slide import Pixels, Slide
+from wsiparse.slides.tiff import check_channels
 
 VENDOR = "image"
 """Vendor of slides that are plain images."""
@@ -32,6 +33,8 @@ def describe_image(path: Path, id: str, mpp: float | None) -> Slide:
     with _open_image(path) as image:
         if _is_deep(image):
             raise SlideError(f"{path}: more than 8 bits a colour, expected 8 at most; convert it to 8-bit RGB")
+        if isinstance(image, TiffImageFile):
+            check_channels(path)
         scale = choose_scale(str(path), mpp, ())
         return Slide(
             id=id,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from wsiparse.errors import MppError
+from wsiparse.slides.ome import read_ome_pixels
 
 PLAUSIBLE_MPP = (0.05, 20.0)
 """Finest and coarsest µm per pixel believed of a slide; a printer's 72 or 300 dots per inch lie outside."""
@@ -17,8 +16,6 @@ ANISOTROPY = 0.01
 """Largest relative difference of both axes that still counts as square pixels."""
 
 _UM_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}
-_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\s[^<>]*>")
-_OME_ATTRIBUTE = re.compile(r"""(\w+)\s*=\s*["']([^"']*)""")
 _UM_PER_OME_UNIT = {"nm": 0.001, "µm": 1.0, "\N{GREEK SMALL LETTER MU}m": 1.0, "mm": 1000.0}
 _DICOM_SPACING = "dicom.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing"
 
@@ -82,12 +79,11 @@ def read_scales(properties: Mapping[str, str]) -> Iterator[Scale]:
 
 
 def _read_ome(properties: Mapping[str, str]) -> Iterator[Scale]:
-    """Scales that OME-XML states of images as large as level 0; others are labels and overviews."""
-    shown = tuple(properties.get(f"openslide.level[0].{side}") for side in ("width", "height"))
-    for tag in _OME_PIXELS.findall(properties.get("tiff.ImageDescription", "")):
-        stated = dict(_OME_ATTRIBUTE.findall(html.unescape(tag)))
+    """Scales that OME-XML states of images as large as level 0."""
+    shown = (properties.get(f"openslide.level[0].{side}") for side in ("width", "height"))
+    for stated in read_ome_pixels(properties.get("tiff.ImageDescription", ""), *shown):
         unit = _UM_PER_OME_UNIT.get(stated.get("PhysicalSizeXUnit", "µm"))
-        if unit and (stated.get("SizeX"), stated.get("SizeY")) == shown:
+        if unit:
             scales = _scale("ome.PhysicalSize", stated.get("PhysicalSizeX"), stated.get("PhysicalSizeY"))
             yield from (Scale(scale.source, scale.x * unit, scale.y * unit) for scale in scales)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
 from wsiparse.slides.levels import Size
+from wsiparse.slides.ome import read_ome_pixels
 
 _CODECS = {
     1: "none",
@@ -32,6 +33,8 @@ _DAMAGE = (
     *(tifffile.TiffFileError, struct.error, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, OSError),
 )
+_DERIVED = 1 | 4
+"""Bits of a page's subfile type: a smaller version, a mask of what is transparent."""
 _COLORSPACES = {2: "RGB", 6: "YCBCR"}
 _SAMPLES = (1, 3, 4)
 """Numbers a pixel: grey, three colours, or RGBA and CMYK; others are channels of a fluorescence scanner."""
@@ -81,7 +84,8 @@ def check_directories(path: Path) -> None:
     """
     length = path.stat().st_size
     with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
-        for page in _list_pages(file):
+        pages = _list_pages(file)
+        for page in pages:
             if page.is_tiled:
                 _check_tiles(path, page)
             ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
@@ -89,6 +93,29 @@ def check_directories(path: Path) -> None:
                 raise SlideError(
                     f"{path}: truncated at {length} bytes, its pixels go on to byte {ends.max()}; copy the file again"
                 )
+        _check_channels(path, pages)
+
+
+def check_channels(path: Path) -> None:
+    """Raise SlideError where the pages of a TIFF are the channels of one image: a reader would show the first as grey.
+
+    What tifffile cannot read is left to others.
+    """
+    with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
+        _check_channels(path, _list_pages(file))
+
+
+def _check_channels(path: Path, pages: Sequence[tifffile.TiffPage]) -> None:
+    first = pages[0]
+    grey = [page for page in pages if page.samplesperpixel == 1 and not page.subfiletype & _DERIVED]
+    alike = [page for page in grey if page.shape == first.shape]
+    stated = read_ome_pixels(first.description, str(first.imagewidth), str(first.imagelength))
+    channels = max([len(alike), *(int(pixels.get("SizeC", "1")) for pixels in stated)])
+    if channels > first.samplesperpixel:
+        raise SlideError(
+            f"{path}: {channels} channels or planes in pages of their own, expected one page of grey or of all "
+            "colours; convert it to 8-bit RGB"
+        )
 
 
 def _check_tiles(path: Path, page: tifffile.TiffPage) -> None:
