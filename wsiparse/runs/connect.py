@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import multiprocessing
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
@@ -16,6 +18,7 @@ from wsiparse.errors import InputError
 from wsiparse.models.cgroups import count_processors
 from wsiparse.models.devices import count_accelerators
 from wsiparse.runs.config import RunConfig
+from wsiparse.runs.signals import leave_signals_to_parent
 
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
@@ -123,8 +126,12 @@ def _start_threads() -> LocalCluster:
     )
 
 
-def _start_processes(workers: int) -> SpecCluster:
+@contextmanager
+def _start_processes(workers: int) -> Iterator[SpecCluster]:
     """One process an accelerator, which sees that one alone; without accelerators they share the processors."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker that reads a script which calls this outside of `if __name__ == "__main__":`; its parent says so.
+        raise SystemExit(1)
     accelerators = count_accelerators()
     threads = max(count_processors() // workers, 1)
     options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": QUIET}
@@ -132,8 +139,20 @@ def _start_processes(workers: int) -> SpecCluster:
         n: {"cls": Nanny, "options": {**options, "env": _worker_environment(n, accelerators, threads)}}
         for n in range(workers)
     }
+    with ExitStack() as stack:
+        with leave_signals_to_parent():
+            cluster = stack.enter_context(_start_specified(specs))
+        yield cluster
+
+
+def _start_specified(workers: dict[int, Any]) -> SpecCluster:
     scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
-    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=QUIET)
+    try:
+        return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=QUIET)
+    except RuntimeError as error:
+        found = f"{len(workers)} worker processes do not start ({error.__cause__ or error})"
+        how = "in a script, put the call under `if __name__ == '__main__':`, or ask for 1 worker"
+        raise InputError(f"{found}; {how}") from None  # the rest is pages of Dask's own affairs
 
 
 def _worker_environment(number: int, accelerators: int, threads: int) -> dict[str, str]:
