@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,30 @@ from wsiparse.cli import main
 from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
 from wsiparse.runs.run import open_run
 from wsiparse.views.report import write_report
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project() -> dict[str, Any]:
+    """What the package says of itself."""
+    read: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return read
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_the_package_states_the_licence_of_all_weights_that_it_ships(name: str, project: dict[str, Any]) -> None:
+    licence = find_licence(load_model(ModelSpec(name, "cpu"))).partition(":")[0]
+    assert re.sub(r"^CC BY", "CC-BY", licence).split()[0].rstrip(",;") in project["license"], licence
+    assert f"{name}.safetensors" in (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert "NOTICE" in project["license-files"]
+
+
+def test_an_extra_brings_what_slides_behind_addresses_need(project: dict[str, Any]) -> None:
+    assert {re.split("[>=]", need)[0] for need in project["optional-dependencies"]["remote"]} == {
+        "fsspec[http]",
+        "s3fs",
+    }
 
 
 @pytest.mark.parametrize("name", list_models())
