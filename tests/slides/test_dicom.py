@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import pydicom
 import pytest
 
 from wsiparse.errors import SlideError
@@ -69,6 +70,19 @@ def test_a_broken_tile_of_wsidicom_is_white(dicom: Path, tmp_path: Path) -> None
 def test_what_both_refuse_is_explained(refused: Path) -> None:
     with pytest.raises(SlideError, match="without ImageType, which states"):
         open_slide(refused)
+
+
+@pytest.mark.parametrize(
+    ("samples", "meaning", "bits"), [(1, "MONOCHROME2", 8), (1, "MONOCHROME2", 16), (3, "RGB", 16)]
+)
+def test_grey_and_deep_pixels_are_refused(dicom: Path, tmp_path: Path, samples: int, meaning: str, bits: int) -> None:
+    """As fluorescence is stored: its upper bits would be read, or white."""
+    header = pydicom.dcmread(dicom)
+    header.SamplesPerPixel, header.PhotometricInterpretation = samples, meaning
+    header.BitsAllocated, header.BitsStored, header.HighBit = bits, bits, bits - 1
+    header.save_as(tmp_path / "deep.dcm")
+    with pytest.raises(SlideError, match=f"{bits} bits of {meaning}, expected 8 bits for each colour; export"):
+        open_slide(tmp_path / "deep.dcm")
 
 
 def test_a_folder_is_one_slide(dicom: Path, refused: Path, tmp_path: Path) -> None:

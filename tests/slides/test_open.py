@@ -147,6 +147,18 @@ def test_a_deep_image_is_refused(tmp_path: Path, shape: tuple[int, ...], meaning
             open_slide(path, mpp=1)
 
 
+@pytest.mark.parametrize("ending", ["jp2", "j2k"])
+@pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3)])
+def test_a_deep_jpeg_2000_image_is_refused(tmp_path: Path, shape: tuple[int, ...], ending: str) -> None:
+    path = tmp_path / f"image.{ending}"
+    pixels = np.full(shape, 200, np.uint16)
+    path.write_bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat=ending))
+    with pytest.raises(SlideError, match="more than 8 bits a colour"):
+        open_slide(path, mpp=1)
+    path.write_bytes(imagecodecs.jpeg2k_encode(pixels.astype(np.uint8), level=0, codecformat=ending))
+    assert (open_slide(path, mpp=1).read_region(Region(0, 0, 30, 40), 0) == 200).all()
+
+
 @pytest.mark.parametrize("samples", [2, 5])
 def test_channels_of_a_fluorescence_scanner_are_refused(tmp_path: Path, samples: int) -> None:
     pixels = np.zeros((40, 30, samples), np.uint8)

@@ -134,10 +134,22 @@ def explain_refusal(path: Path) -> str:
     return "a DICOM slide that neither OpenSlide nor wsidicom can read"
 
 
+def _check_colours(path: Path) -> None:
+    # wsidicom hands deep pixels to Pillow, which shows them white; grey ones are a channel of fluorescence.
+    header = _read_header(path)
+    bits, meaning = header.get("BitsStored", ""), header.get("PhotometricInterpretation", "")
+    unfit = (bits.isdecimal() and int(bits) > 8) or meaning.startswith("MONOCHROME")
+    if unfit and header.get("SOPClassUID") == _SLIDE_CLASS:
+        raise SlideError(
+            f"{path}: {bits} bits of {meaning}, expected 8 bits for each colour; export the slide as 8-bit RGB"
+        )
+
+
 def _open_dicom(path: str) -> Any:
     wsidicom = _import_extra("wsidicom", path)
     refusals: tuple[type[Exception], ...] = (*_exceptions_of(wsidicom.errors), *_UNREADABLE)
     file = Path(path)
+    _check_colours(file)
     try:
         with _quiet():
             return wsidicom.WsiDicom.open(_files_of_series(file))
@@ -160,7 +172,7 @@ def _files_of_series(path: Path) -> list[Path]:
 def _read_header(path: Path) -> dict[str, str]:
     """The values of the header that matter here, as text."""
     pydicom = _import_extra("pydicom", str(path))
-    names = ("SOPClassUID", "SeriesInstanceUID", *_REQUIRED)
+    names = ("SOPClassUID", "SeriesInstanceUID", "BitsStored", *_REQUIRED)
     try:
         with _quiet():
             header = pydicom.dcmread(path, stop_before_pixels=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import mmap
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from wsiparse.errors import PixelError, SlideError
@@ -26,12 +28,14 @@ VENDOR = "image"
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BITS = 258
 """TIFF's tag of the bits of each sample."""
+_CODESTREAM = b"\xff\x4f\xff\x51"
+"""How the data of JPEG 2000 begin, whatever boxes are before them: with the segment that states sizes and bits."""
 
 
 def describe_image(path: Path, id: str, mpp: float | None) -> Slide:
     """The description of a plain image; an image's own resolution tags are a printer's, so `mpp` must be given."""
     with _open_image(path) as image:
-        if _is_deep(image):
+        if _is_deep(image, path):
             raise SlideError(f"{path}: more than 8 bits a colour, expected 8 at most; convert it to 8-bit RGB")
         if isinstance(image, TiffImageFile):
             check_channels(path)
@@ -77,11 +81,21 @@ class ImageReader:
         self._pixels.drop()
 
 
-def _is_deep(image: ImageFile) -> bool:
+def _is_deep(image: ImageFile, path: Path) -> bool:
     """Whether a colour has more than 8 bits. Pillow shows the upper 8 of RGB, where 12-bit cameras leave black."""
     if isinstance(image, TiffImageFile):
         return any(bits > 8 for bits in image.tag_v2.get(_BITS, ()))
+    if isinstance(image, Jpeg2KImageFile):
+        return any(bits > 8 for bits in _read_jpeg2000_bits(path))
     return image.mode in _DEEP_MODES or ";16" in str(image.tile)  # how Pillow calls 16-bit RGB as it is stored
+
+
+def _read_jpeg2000_bits(path: Path) -> list[int]:
+    """Bits of each component of a JPEG 2000 file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = data.find(_CODESTREAM)
+        components = start + 42, start + 42 + 3 * int.from_bytes(data[start + 40 : start + 42])
+        return [(depth & 0x7F) + 1 for depth in data[slice(*components, 3)]]  # the upper bit says that it is signed
 
 
 def _open_image(path: Path) -> ImageFile:
