@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import aiohttp
 import fsspec
 import pytest
 
@@ -177,6 +179,21 @@ def test_a_server_that_is_down_may_come_back(url: str, monkeypatch: pytest.Monke
     with pytest.raises(LostSlideError, match="cannot be reached") as caught:
         fetch_slide(url)
     assert is_passing(caught.value)
+
+
+def trickle(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "8")
+    request.end_headers()
+    for part in b"pixels.." if request.command == "GET" else b"":
+        time.sleep(0.1)
+        request.wfile.write(bytes([part]))
+
+
+def test_a_slide_may_take_longer_than_a_web_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiohttp.client.DEFAULT_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    with serve(trickle) as url:
+        assert fetch_slide(f"{url}/a.svs").read_bytes() == b"pixels.."
 
 
 class FullStore:

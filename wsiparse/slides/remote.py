@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from wsiparse.files import write_whole
 CACHE_VARIABLE, LIMIT_VARIABLE = "WSIPARSE_CACHE", "WSIPARSE_CACHE_GB"
 """Environment variables: the cache's folder, best on a fast local disk, and its size."""
 LIMIT_GB = 100.0
+CONNECT_SECONDS, SILENT_SECONDS = 30, 60
+"""How long a web server may take to answer at all, and between two parts of a slide."""
 MISSING, FORBIDDEN = (404, 410), (401, 403)
 """Of HTTP's answers those that trying again does not change."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -58,7 +61,7 @@ def fetch_slide(url: str) -> Path:
 
 def _look_up(url: str) -> tuple[fsspec.AbstractFileSystem, str, int, str]:
     """The file system of an address, the path there, its bytes, and a key that changes with the file."""
-    files, path = _reach(url, fsspec.core.url_to_fs, url)
+    files, path = _reach(url, _open_store, url)
     about = _reach(url, files.info, path)
     if about.get("size") is None or about.get("type") == "directory":
         raise SlideError(f"{url}: no file of a known size; remote slides are single files, copy others here")
@@ -116,6 +119,17 @@ def _find_status(error: BaseException) -> int | None:
     answer = told.get("ResponseMetadata", {}) if isinstance(told, dict) else {}
     status = getattr(error, "status", answer.get("HTTPStatusCode"))
     return status if isinstance(status, int) else None
+
+
+def _open_store(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of an address and the path there."""
+    if not url.startswith(("http://", "https://")):
+        files, path = fsspec.core.url_to_fs(url)
+        return files, path
+    # Unless told otherwise, aiohttp gives an answer five minutes in all; a large slide takes longer.
+    timeout = importlib.import_module("aiohttp").ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    files, path = fsspec.core.url_to_fs(url, client_kwargs={"timeout": timeout})
+    return files, path
 
 
 def _cache_folder() -> Path:
