@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import LocalCluster
@@ -13,7 +14,9 @@ from distributed import LocalCluster
 from tests.conftest import MakeSlide
 from tests.runs.conftest import TONE, Start
 from wsiparse.errors import InputError
+from wsiparse.models.devices import VISIBLE
 from wsiparse.runs import connect as connecting
+from wsiparse.runs import workers as counting
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.connect import connect
 
@@ -73,3 +76,46 @@ def test_standard_error_holds_the_runs_own_lines_alone(
     assert process.returncode == 3
     events = {(line["slide"], line["event"]) for line in map(json.loads, told.splitlines())}
     assert {("bad", "failed"), ("good", "done")} < events
+
+
+class Started(Exception):
+    """Processes would be started now."""
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Which devices each process would see on a machine of two accelerators; None for all."""
+    found: list[str | None] = []
+
+    def start(workers: dict[int, Any]) -> LocalCluster:
+        found.extend(worker["options"]["env"].get(VISIBLE) for worker in workers.values())
+        raise Started
+
+    monkeypatch.setattr(connecting, "_start_specified", start)
+    monkeypatch.setattr(counting, "count_accelerators", lambda: 2)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("", ["0", "1"]), ("2,3", ["2", "3"]), ("MIG-8f2b, MIG-91c0", ["MIG-8f2b", "MIG-91c0"])],
+)
+def test_each_process_sees_one_of_the_accelerators_that_the_run_was_given(
+    seen: list[str | None], monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv(VISIBLE, visible)
+    with pytest.raises(Started), connect(RunConfig()):
+        pass
+    assert seen == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_a_device_that_is_named_is_reached_from_one_process_or_shared_by_all_that_are_asked_for(
+    seen: list[str | None], device: str
+) -> None:
+    with connect(RunConfig(device=device)) as client:
+        assert len(client.scheduler_info()["workers"]) == 1
+    assert seen == []
+    with pytest.raises(Started), connect(RunConfig(device=device, workers=3)):
+        pass
+    assert seen == [None, None, None]

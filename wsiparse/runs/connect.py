@@ -16,9 +16,10 @@ from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
 from wsiparse.errors import InputError
 from wsiparse.models.cgroups import count_processors
-from wsiparse.models.devices import count_accelerators
+from wsiparse.models.devices import VISIBLE, name_visible
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.signals import leave_signals_to_parent
+from wsiparse.runs.workers import count_shared, count_workers
 
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
@@ -47,10 +48,10 @@ def connect(config: RunConfig) -> Iterator[Client]:
             _check_workers(client, config.cluster)
             yield client
         return
-    workers = config.workers or max(count_accelerators(), 1)
+    workers, accelerators = count_workers(config), count_shared(config.device)
     with (
         dask.config.set(NANNIES),
-        _start_threads() if workers == 1 else _start_processes(workers) as cluster,
+        _start_threads() if workers == 1 else _start_processes(workers, accelerators) as cluster,
         Client(cluster) as client,
     ):
         client.wait_for_workers(workers, timeout=120)
@@ -127,12 +128,11 @@ def _start_threads() -> LocalCluster:
 
 
 @contextmanager
-def _start_processes(workers: int) -> Iterator[SpecCluster]:
-    """One process an accelerator, which sees that one alone; without accelerators they share the processors."""
+def _start_processes(workers: int, accelerators: int) -> Iterator[SpecCluster]:
+    """Processes that see one of the accelerators alone, in turn; without any they share what the machine has."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker that reads a script which calls this outside of `if __name__ == "__main__":`; its parent says so.
         raise SystemExit(1)
-    accelerators = count_accelerators()
     threads = max(count_processors() // workers, 1)
     options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": QUIET}
     specs = {
@@ -156,5 +156,5 @@ def _start_specified(workers: dict[int, Any]) -> SpecCluster:
 
 
 def _worker_environment(number: int, accelerators: int, threads: int) -> dict[str, str]:
-    seen = {"CUDA_VISIBLE_DEVICES": str(number % accelerators)} if accelerators else {}
+    seen = {VISIBLE: name_visible(number % accelerators)} if accelerators else {}
     return {**seen, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

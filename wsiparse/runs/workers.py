@@ -1,0 +1,19 @@
+"""How many processes a run starts on this machine, and which accelerators they share out among them."""
+
+from __future__ import annotations
+
+from wsiparse.models.devices import count_accelerators
+from wsiparse.runs.config import RunConfig
+
+ANY_DEVICE = frozenset({"auto", "cuda"})
+"""Settings of `device` for which each process takes an accelerator of its own; any other names the same for all."""
+
+
+def count_workers(config: RunConfig) -> int:
+    """Processes of a local cluster: as many as were asked for, else one for each accelerator that is shared out."""
+    return config.workers or max(count_shared(config.device), 1)
+
+
+def count_shared(device: str) -> int:
+    """Accelerators to share out, one a process; none where `device` names a processor, or the accelerator of all."""
+    return count_accelerators() if device in ANY_DEVICE else 0
