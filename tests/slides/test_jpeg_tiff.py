@@ -18,12 +18,12 @@ from tests.conftest import MakeSlide
 from tests.drawing import mirror_cmu_1, write_slide
 from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
-from wsiparse.slides import jpeg_tiff
 from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.open import describe, open_slide
 from wsiparse.slides.openslide import OpenSlideReader
 from wsiparse.slides.slide import Pixels, Reader
 from wsiparse.slides.tiff import read_jpeg_levels
+from wsiparse.slides.tile_cache import TileCache
 
 CODINGS: dict[str, dict[str, Any]] = {
     "ycbcr": {},
@@ -225,7 +225,7 @@ def test_neighbours_share_the_tiles_between_them(odd_slide: Path, monkeypatch: p
 
 def test_kept_tiles_are_bounded() -> None:
     tile = np.zeros((10, 10, 3), np.uint8)
-    cache = jpeg_tiff._TileCache(limit_bytes=3 * tile.nbytes)
+    cache = TileCache(limit_bytes=3 * tile.nbytes)
     for index in range(5):
         cache.put((0, index), tile + index)
         cache.get((0, 2))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from wsiparse.errors import SlideError
 
 H = TypeVar("H")
 
@@ -42,6 +45,24 @@ class Handle(Generic[H]):
         if self._held and self._held[0] != os.getpid():
             self._abandoned.append(self._held)
             self._held = None
+
+
+class OpenFile:
+    """A file descriptor that is closed when the last thread lets go of it."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise SlideError(f"{path}: cannot be opened again ({error.strerror}); was it moved?") from error
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Bytes of the file; fewer where it ends, none where the disk fails."""
+        try:
+            return os.pread(self._descriptor, count, offset)
+        except OSError:
+            return b""
 
 
 class Count:

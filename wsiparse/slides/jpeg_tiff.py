@@ -7,45 +7,36 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import imagecodecs
 import numpy as np
 
-from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
-from wsiparse.slides.handle import Handle
+from wsiparse.slides.handle import Handle, OpenFile
+from wsiparse.slides.jpeg import looks_sound
 from wsiparse.slides.levels import blank_pixels, cut_region
 from wsiparse.slides.openslide import OpenSlideReader
 from wsiparse.slides.slide import Pixels, Slide
-from wsiparse.slides.tiff import TiledLevel
-
-CACHE_BYTES = 32 << 20
-"""Decoded tiles of which a reader has returned a part, kept for the neighbouring region."""
+from wsiparse.slides.tiff import JpegLevel
+from wsiparse.slides.tile_cache import TileCache
 
 _POOL_THREADS = 4
-_START_OF_SCAN = b"\xff\xda"
-_END_OF_IMAGE = b"\xff\xd9"
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # anything but a coded 255 or a restart
-_HOLE = bytes(64)  # a hole in a copied file; entropy-coded data hardly ever has it
 _scratch = threading.local()
 
 
 class JpegTiffReader:
     """Reads a slide whose levels are all tiled JPEG; `threads` decode a region together, by default at most 4."""
 
-    def __init__(self, slide: Slide, levels: Sequence[TiledLevel], threads: int | None = None) -> None:
+    def __init__(self, slide: Slide, levels: Sequence[JpegLevel], threads: int | None = None) -> None:
         self._slide = slide
         self._levels = levels
         self._threads = threads or min(_POOL_THREADS, os.cpu_count() or 1)
-        self._file = Handle(functools.partial(_OpenFile, slide.path))
+        self._file = Handle(functools.partial(OpenFile, slide.path))
         self._strict = OpenSlideReader(slide)
-        self._cache = _TileCache(CACHE_BYTES)
+        self._cache = TileCache()
 
     @property
     def slide(self) -> Slide:
@@ -96,7 +87,7 @@ class JpegTiffReader:
                 x, y = part.x % width, part.y % height
                 place[...] = tile[y : y + part.height, x : x + part.width]
 
-    def _find_tile(self, file: _OpenFile, part: Region, level: int) -> Pixels | None:
+    def _find_tile(self, file: OpenFile, part: Region, level: int) -> Pixels | None:
         """The stored tile around a part, uint8 [tile, tile, 3]; None where it is damaged.
 
         A tile that is returned whole is not kept, and may be overwritten by the next one of this thread.
@@ -112,58 +103,10 @@ class JpegTiffReader:
         return tile
 
 
-class _OpenFile:
-    """A file descriptor that is closed when the last thread lets go of it."""
-
-    def __init__(self, path: str) -> None:
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise SlideError(f"{path}: cannot be opened again ({error.strerror}); was it moved?") from error
-        weakref.finalize(self, os.close, self._descriptor)
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Bytes of the file; fewer where it ends, none where the disk fails."""
-        try:
-            return os.pread(self._descriptor, count, offset)
-        except OSError:
-            return b""
-
-
-class _TileCache:
-    """The decoded tiles used last, within a number of bytes."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._lock = threading.Lock()
-        self._tiles: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, key: tuple[int, int]) -> Pixels | None:
-        with self._lock:
-            if key in self._tiles:
-                self._tiles.move_to_end(key)
-            return self._tiles.get(key)
-
-    def put(self, key: tuple[int, int], tile: Pixels | None) -> None:
-        with self._lock:
-            if tile is None or key in self._tiles:
-                return
-            self._tiles[key] = tile
-            self._bytes += tile.nbytes
-            while self._bytes > self._limit_bytes:
-                self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-
-    def clear(self) -> None:
-        with self._lock:
-            self._tiles.clear()
-            self._bytes = 0
-
-
-def _decode_tile(file: _OpenFile, stored: TiledLevel, index: int, out: Pixels) -> Pixels | None:
+def _decode_tile(file: OpenFile, stored: JpegLevel, index: int, out: Pixels) -> Pixels | None:
     """`out` with one stored tile decoded into it, uint8 [tile, tile, 3]; None where the tile is damaged."""
     data = file.read(int(stored.offsets[index]), int(stored.counts[index]))
-    if not _looks_sound(data):
+    if not looks_sound(data):
         return None
     try:
         imagecodecs.jpeg8_decode(data, tables=stored.tables, colorspace=stored.colorspace, outcolorspace="RGB", out=out)
@@ -172,19 +115,7 @@ def _decode_tile(file: _OpenFile, stored: TiledLevel, index: int, out: Pixels) -
     return out
 
 
-def _looks_sound(data: bytes) -> bool:
-    """Whether a JPEG stream ends as it should and has no marker or hole where only coded pixels may be.
-
-    The decoder passes over such damage in silence and paints it grey; it costs some microseconds to find first.
-    """
-    scan = data.find(_START_OF_SCAN) + len(_START_OF_SCAN)
-    if not data.endswith(_END_OF_IMAGE) or data.find(_HOLE, scan) >= 0:
-        return False
-    marker = _MARKER.search(data, scan)
-    return marker is not None and marker.end() == len(data)
-
-
-def _thread_buffer(stored: TiledLevel) -> Pixels:
+def _thread_buffer(stored: JpegLevel) -> Pixels:
     """This thread's buffer for one decoded tile, uint8 [tile, tile, 3]."""
     buffer: Pixels | None = getattr(_scratch, "tile", None)
     if buffer is None or buffer.shape[:2] != stored.tile[::-1]:
@@ -192,7 +123,7 @@ def _thread_buffer(stored: TiledLevel) -> Pixels:
     return buffer
 
 
-def _new_buffer(stored: TiledLevel) -> Pixels:
+def _new_buffer(stored: JpegLevel) -> Pixels:
     """Room for one decoded tile, uint8 [tile, tile, 3], that does not start at a multiple of 32 bytes.
 
     libjpeg-turbo writes rows that do start there past the processor's cache, from which they are about to be copied:

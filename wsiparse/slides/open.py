@@ -18,7 +18,8 @@ from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.openslide import OpenSlideReader, describe_openslide, detect_vendor
 from wsiparse.slides.remote import fetch_slide, is_remote, name_remote
 from wsiparse.slides.slide import Reader, Slide
-from wsiparse.slides.tiff import check_directories, read_jpeg_levels
+from wsiparse.slides.stored_tiles import StoredTiles
+from wsiparse.slides.tiff import check_directories, read_jpeg_levels, read_plain_levels
 
 OPEN_READERS = 8
 """Readers that `reader_of` keeps open in a process."""
@@ -77,10 +78,16 @@ def make_reader(slide: Slide) -> Reader:
         return ImageReader(slide)
     if slide.vendor == WSIDICOM:
         return DicomReader(slide)
-    if slide.vendor in _TIFF_VENDORS and slide.codec == "jpeg":
-        levels = read_jpeg_levels(Path(slide.path), [(level.width, level.height) for level in slide.levels])
-        return JpegTiffReader(slide, levels) if levels else OpenSlideReader(slide)
-    return OpenSlideReader(slide)
+    return _make_tiff_reader(slide) if slide.vendor in _TIFF_VENDORS else OpenSlideReader(slide)
+
+
+def _make_tiff_reader(slide: Slide) -> Reader:
+    path, sizes = Path(slide.path), [(level.width, level.height) for level in slide.levels]
+    jpeg = read_jpeg_levels(path, sizes) if slide.codec == "jpeg" else ()
+    if jpeg:
+        return JpegTiffReader(slide, jpeg)
+    tiles = StoredTiles(slide.path, read_plain_levels(path, sizes)) if len(sizes) > 1 else None
+    return OpenSlideReader(slide, tiles)
 
 
 def reader_of(slide: Slide) -> Reader:

@@ -23,6 +23,7 @@ from wsiparse.slides.handle import Count, Handle
 from wsiparse.slides.levels import Size, blank_pixels, build_levels, cut_region
 from wsiparse.slides.mpp import choose_scale, read_scales
 from wsiparse.slides.slide import Pixels, Slide
+from wsiparse.slides.stored_tiles import StoredTiles
 from wsiparse.slides.tiff import read_codec
 
 _log = logging.getLogger(__name__)
@@ -76,10 +77,11 @@ def read_bounds(properties: Mapping[str, str]) -> Region | None:
 
 
 class OpenSlideReader:
-    """Reads a slide through OpenSlide."""
+    """Reads a slide through OpenSlide, but for what it would interpolate though its `tiles` are known."""
 
-    def __init__(self, slide: Slide) -> None:
+    def __init__(self, slide: Slide, tiles: StoredTiles | None = None) -> None:
         self._slide = slide
+        self._tiles = tiles
         self._file = Handle(functools.partial(_open_file, slide.path))
         self._unreadable = Count()
 
@@ -105,15 +107,21 @@ class OpenSlideReader:
     def close(self) -> None:
         """Release the file; the next read opens it again."""
         self._file.drop()
+        if self._tiles:
+            self._tiles.close()
 
     def _read_part(self, part: Region, level: int, out: Pixels) -> None:
+        if self._tiles and self._file.get().interpolates(level) and self._tiles.paint(part, level, out):
+            return
         for _ in range(2):
             file = self._file.get()
             try:
-                return file.paint(part, level, out)
+                file.paint(part, level, out)
             except openslide.OpenSlideError:
                 self._file.drop(file)
-        return self._salvage(part, level, out)
+            else:
+                return
+        self._salvage(part, level, out)
 
     def _salvage(self, part: Region, level: int, out: Pixels) -> None:
         # A handle of its own: another thread's error would latch a shared one in the middle of a good tile.
@@ -139,20 +147,22 @@ class _OpenFile:
     cells: tuple[Size, ...]
     """Size of the stored tiles of each level."""
 
+    def interpolates(self, level: int) -> bool:
+        """Whether pixels of a level are mixed where their corner is not the level's."""
+        return not self.downsamples[level].is_integer()
+
     def cut_exactly(self, inside: Region, level: int) -> list[Region]:
         """Parts of a region of a level whose pixels OpenSlide returns independently of the region asked for.
 
         OpenSlide takes the corner in level-0 pixels. Where a level's downsample is no integer it then interpolates by a
         fraction of a pixel that depends on the corner, so such levels are read from the corners of their stored tiles.
         """
-        if self.downsamples[level].is_integer():
-            return [inside]
-        return list(cut_region(inside, self.cells[level]))
+        return list(cut_region(inside, self.cells[level])) if self.interpolates(level) else [inside]
 
     def paint(self, part: Region, level: int, out: Pixels) -> None:
         """Write a part that `cut_exactly` returned into `out`, uint8 [h, w, 3], composited on white."""
         downsample = self.downsamples[level]
-        width, height = (1, 1) if downsample.is_integer() else self.cells[level]
+        width, height = self.cells[level] if self.interpolates(level) else (1, 1)
         x, y = part.x // width * width, part.y // height * height
         corner = (round(x * downsample), round(y * downsample))
         image = self.handle.read_region(corner, level, (part.right - x, part.bottom - y))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -16,6 +18,7 @@ from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
 from wsiparse.slides.levels import Size
 from wsiparse.slides.ome import read_ome_pixels
+from wsiparse.slides.slide import Pixels
 
 _CODECS = {
     1: "none",
@@ -35,7 +38,12 @@ _DAMAGE = (
 )
 _DERIVED = 1 | 4
 """Bits of a page's subfile type: a smaller version, a mask of what is transparent."""
-_COLORSPACES = {2: "RGB", 6: "YCBCR"}
+_YCBCR = 6
+_COLORSPACES = {2: "RGB", _YCBCR: "YCBCR"}
+_PLAIN_SAMPLES = {1: (1,), 2: (3, 4)}
+"""Numbers a pixel where black is 0, and where colours are RGB."""
+_PLAIN_CODECS = (1, 5, _JPEG, 8, 32773, 32946, 33005, 50000)
+"""Codecs that OpenSlide and tifffile read alike: none, LZW, deflate, PackBits, Aperio's JPEG 2000 in RGB, Zstd."""
 _SAMPLES = (1, 3, 4)
 """Numbers a pixel: grey, three colours, or RGBA and CMYK; others are channels of a fluorescence scanner."""
 
@@ -45,7 +53,7 @@ MAX_TILE_PIXELS = 1 << 26
 
 @dataclass(frozen=True, eq=False)
 class TiledLevel:
-    """Where the JPEG tiles of one level lie in the file, and how to decode them."""
+    """Where the tiles of one level lie in the file."""
 
     size: Size
     tile: Size
@@ -53,10 +61,6 @@ class TiledLevel:
     """First byte of each tile, row by row."""
     counts: NDArray[np.int64]
     """Bytes of each tile; all above 0."""
-    tables: bytes | None
-    """Quantisation and Huffman tables shared by the tiles, where they are not in the tiles themselves."""
-    colorspace: str
-    """Meaning of the stored colours, `RGB` or `YCBCR`; Aperio's JPEG tiles do not say it themselves."""
 
     @property
     def columns(self) -> int:
@@ -66,6 +70,34 @@ class TiledLevel:
     def index_at(self, part: Region) -> int:
         """The tile that holds a part's upper left pixel."""
         return part.y // self.tile[1] * self.columns + part.x // self.tile[0]
+
+
+@dataclass(frozen=True, eq=False)
+class JpegLevel(TiledLevel):
+    """A level of JPEG tiles in colour."""
+
+    tables: bytes | None
+    """Quantisation and Huffman tables shared by the tiles, where they are not in the tiles themselves."""
+    colorspace: str
+    """Meaning of the stored colours, `RGB` or `YCBCR`; Aperio's JPEG tiles do not say it themselves."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainLevel(TiledLevel):
+    """A level whose tiles, however compressed, decode to 8 bits of grey, RGB or RGBA."""
+
+    is_jpeg: bool
+    """Whether the tiles are JPEG streams."""
+    decoder: Callable[..., tuple[NDArray[Any] | None, Any, Any]]
+    """tifffile's: of a tile's bytes and index the pixels, uint8 [1, h, w, s], and where they lie."""
+
+    def decode(self, data: bytes, index: int) -> Pixels | None:
+        """A tile, uint8 [tile, tile, 1, 3 or 4], or what of it is inside the level; None where it is damaged."""
+        try:
+            volume = self.decoder(data, index)[0]
+        except (*_DAMAGE, RuntimeError):
+            return None
+        return None if volume is None else volume[0]
 
 
 def read_codec(path: Path) -> str:
@@ -130,39 +162,68 @@ def _check_tiles(path: Path, page: tifffile.TiffPage) -> None:
         )
 
 
-def read_jpeg_levels(path: Path, sizes: Sequence[Size]) -> tuple[TiledLevel, ...]:
+def read_jpeg_levels(path: Path, sizes: Sequence[Size]) -> tuple[JpegLevel, ...]:
     """The tiled JPEG levels of these sizes; empty where any of them is stored in another way."""
     with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
-        pages = [page for page in _list_pages(file) if page.is_tiled]
-        found = [[page for page in pages if (page.imagewidth, page.imagelength) == size] for size in sizes]
-        # Two directories of one size cannot be told apart; a missing tile is for OpenSlide to make up.
-        if not all(len(fitting) == 1 and _is_plain_jpeg(fitting[0]) for fitting in found):
-            return ()
-        return tuple(_tiled_level(fitting[0]) for fitting in found)
+        pages = [_find_page(file, size) for size in sizes]
+        levels = [_jpeg_level(page) for page in pages if page and _is_plain_jpeg(page)]
+        return tuple(levels) if len(levels) == len(sizes) else ()
     return ()
+
+
+def read_plain_levels(path: Path, sizes: Sequence[Size]) -> tuple[PlainLevel | None, ...]:
+    """The tiled levels of these sizes, None where one is stored in a way that is for OpenSlide to understand."""
+    with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
+        pages = [_find_page(file, size) for size in sizes]
+        return tuple(_plain_level(page) if page and _is_plain(page) else None for page in pages)
+    return (None,) * len(sizes)
 
 
 def _list_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     return [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
 
 
-def _is_plain_jpeg(page: tifffile.TiffPage) -> bool:
+def _find_page(file: tifffile.TiffFile, size: Size) -> tifffile.TiffPage | None:
+    """The tiled directory of a size; None where there are two, which cannot be told apart, or tiles are missing."""
+    fitting = [page for page in _list_pages(file) if page.is_tiled and (page.imagewidth, page.imagelength) == size]
+    # A missing tile is for OpenSlide to make up.
+    return fitting[0] if len(fitting) == 1 and _is_complete(fitting[0]) else None
+
+
+def _is_complete(page: tifffile.TiffPage) -> bool:
     tiles = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    return len(page.dataoffsets) == len(page.databytecounts) == tiles and min(page.databytecounts) > 0
+
+
+def _is_plain_jpeg(page: tifffile.TiffPage) -> bool:
     return (
         int(page.compression) == _JPEG
         and int(page.photometric) in _COLORSPACES
         and (page.samplesperpixel, page.bitspersample, int(page.planarconfig), page.tiledepth) == (3, 8, 1, 1)
-        and len(page.dataoffsets) == len(page.databytecounts) == tiles
-        and min(page.databytecounts) > 0
     )
 
 
-def _tiled_level(page: tifffile.TiffPage) -> TiledLevel:
-    return TiledLevel(
-        size=(page.imagewidth, page.imagelength),
-        tile=(page.tilewidth, page.tilelength),
-        offsets=np.asarray(page.dataoffsets, np.int64),
-        counts=np.asarray(page.databytecounts, np.int64),
-        tables=page.jpegtables,
-        colorspace=_COLORSPACES[int(page.photometric)],
-    )
+def _is_plain(page: tifffile.TiffPage) -> bool:
+    meaning = int(page.photometric)
+    colours = _is_plain_jpeg(page) if meaning == _YCBCR else page.samplesperpixel in _PLAIN_SAMPLES.get(meaning, ())
+    stored = (page.bitspersample, int(page.sampleformat), int(page.planarconfig), page.tiledepth)
+    return colours and int(page.compression) in _PLAIN_CODECS and stored == (8, 1, 1, 1)
+
+
+def _jpeg_level(page: tifffile.TiffPage) -> JpegLevel:
+    return JpegLevel(**_place_tiles(page), tables=page.jpegtables, colorspace=_COLORSPACES[int(page.photometric)])
+
+
+def _plain_level(page: tifffile.TiffPage) -> PlainLevel:
+    # Made now, for tifffile looks into the file for it.
+    decoder = functools.partial(page.decode, jpegtables=page.jpegtables)
+    return PlainLevel(**_place_tiles(page), is_jpeg=int(page.compression) == _JPEG, decoder=decoder)
+
+
+def _place_tiles(page: tifffile.TiffPage) -> dict[str, Any]:
+    return {
+        "size": (page.imagewidth, page.imagelength),
+        "tile": (page.tilewidth, page.tilelength),
+        "offsets": np.asarray(page.dataoffsets, np.int64),
+        "counts": np.asarray(page.databytecounts, np.int64),
+    }
