@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Container
 from pathlib import Path
+
+from wsiparse.slides.dicom import is_dicom
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """Endings of plain images."""
@@ -11,6 +15,7 @@ SLIDE_SUFFIXES = IMAGE_SUFFIXES | frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm"}
 )
 """Endings of slides and plain images; inside a file its bytes decide, not its name."""
+_FILES_ASKED = 16
 
 
 def find_files(folder: Path, suffixes: Container[str] = SLIDE_SUFFIXES) -> list[Path]:
@@ -20,6 +25,18 @@ def find_files(folder: Path, suffixes: Container[str] = SLIDE_SUFFIXES) -> list[
 
 
 def is_slide_folder(path: Path) -> bool:
-    """Whether a folder is one slide: DICOM stores each level as a file of its own, and images may lie beside them."""
-    suffixes = {file.suffix.lower() for file in find_files(path)} if path.is_dir() else set()
-    return suffixes - IMAGE_SUFFIXES == {".dcm"}
+    """Whether a folder is one slide: DICOM stores each level as a file of its own, and images may lie beside them.
+
+    Archives often name these files by their identifiers alone: where no ending is known, their bytes are asked.
+    """
+    if not path.is_dir():
+        return False
+    suffixes = {file.suffix.lower() for file in find_files(path)}
+    return suffixes - IMAGE_SUFFIXES == {".dcm"} if suffixes else _holds_dicom(path)
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether one of the first files is DICOM's; others, such as notes, may lie beside them."""
+    shown = (file for file in folder.iterdir() if not file.name.startswith("."))
+    files = (file for file in shown if file.is_file() and os.access(file, os.R_OK))
+    return any(is_dicom(file) for file in itertools.islice(files, _FILES_ASKED))
