@@ -170,6 +170,19 @@ def test_plain_images(tmp_path: Path, ending: str, mode: str) -> None:
     np.testing.assert_array_equal(reader.read_region(Region(0, 0, 123, 77), 0), expected)
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_are_those_stored_whatever_the_orientation(tmp_path: Path, ending: str, orientation: int) -> None:
+    exif = Image.Exif()
+    for name, stated in (("plain", 1), ("turned", orientation)):
+        exif[274] = stated
+        Image.fromarray(draw_tissue(40, 30)).save(tmp_path / f"{name}.{ending}", exif=exif)
+    plain, turned = (open_slide(tmp_path / f"{name}.{ending}", mpp=1) for name in ("plain", "turned"))
+    assert turned.slide.levels == plain.slide.levels == (Grid(40, 30, 1),)
+    whole = Region(0, 0, 40, 30)
+    np.testing.assert_array_equal(turned.read_region(whole, 0), plain.read_region(whole, 0))
+
+
 def test_a_transparent_image_lies_on_white(tmp_path: Path) -> None:
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[:2] = (10, 20, 30, 255)

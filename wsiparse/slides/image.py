@@ -1,4 +1,7 @@
-"""Plain PNG, JPEG, TIFF and WebP images as slides of one level."""
+"""Plain PNG, JPEG, TIFF and WebP images as slides of one level, of the pixels as they are stored.
+
+EXIF's orientation is for viewers of photographs. QuPath does not obey it, and outlines have to lie right there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
 from PIL.ImageFile import ImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -17,7 +21,7 @@ from wsiparse.errors import PixelError, SlideError
 from wsiparse.geometry import Region
 from wsiparse.slides.files import fingerprint_file
 from wsiparse.slides.handle import Handle
-from wsiparse.slides.levels import blank_pixels, build_levels
+from wsiparse.slides.levels import Size, blank_pixels, build_levels
 from wsiparse.slides.mpp import choose_scale
 from wsiparse.slides.slide import Pixels, Slide
 from wsiparse.slides.tiff import check_channels
@@ -28,6 +32,17 @@ VENDOR = "image"
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BITS = 258
 """TIFF's tag of the bits of each sample."""
+_WIDTH, _HEIGHT = 256, 257
+_TURNS_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What undoes each orientation that TIFF and EXIF state."""
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """How the data of JPEG 2000 begin, whatever boxes are before them: with the segment that states sizes and bits."""
 
@@ -43,7 +58,7 @@ def describe_image(path: Path, id: str, mpp: float | None) -> Slide:
         return Slide(
             id=id,
             path=str(path),
-            levels=build_levels([image.size], scale.mpp),
+            levels=build_levels([_stored_size(image)], scale.mpp),
             mpp_source=scale.source,
             vendor=VENDOR,
             codec=(image.format or "").lower(),
@@ -115,12 +130,25 @@ def _open_image(path: Path) -> ImageFile:
         raise SlideError(f"{path}: the image cannot be opened ({error}); copy it again") from error
 
 
+def _stored_size(image: ImageFile) -> Size:
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
+    return image.size
+
+
 def _decode_image(path: Path) -> Pixels:
     with _open_image(path) as image:
+        turned = image.getexif().get(Base.Orientation) if isinstance(image, TiffImageFile) else None
         try:
-            if image.has_transparency_data:
-                rgba = image.convert("RGBA")
-                return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB"))
-            return np.asarray(image.convert("RGB"))
+            shown = _lay_on_white(image)
         except (OSError, SyntaxError, ValueError) as error:
             raise PixelError(f"{path}: the image cannot be decoded ({error}); copy it again") from error
+        # Pillow turns TIFFs, and no others, when it decodes them.
+        return np.asarray(shown.transpose(_TURNS_BACK[turned]) if turned in _TURNS_BACK else shown)
+
+
+def _lay_on_white(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
