@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from torch import Tensor
 
 from benchmarks.model_quality import find_scale
 from tests.drawing import draw_tissue
 from wsiparse.errors import ModelError
+from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
 from wsiparse.models.open_model import Header, open_weights, read_weights, write_weights
@@ -82,6 +85,26 @@ def test_the_batch_changes_no_byte(model: Model, tiles: NDArray[np.uint8]) -> No
     assert together.dtype == np.uint8
     assert np.array_equal(together, np.stack(alone))
     assert np.array_equal(together[::-1], model.predict(tiles[::-1], model.targets))
+
+
+def test_only_tiles_of_the_models_own_side_are_compiled(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[tuple[int, ...]] = []
+
+    def wrap(encode: Callable[[Tensor], Tensor], mode: str) -> Callable[[Tensor], Tensor]:
+        def call(image: Tensor) -> Tensor:
+            compiled.append(tuple(image.shape))
+            return encode(image)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", wrap)
+    path = list_models()["wsiparse-open-1"]
+    asked = open_weights(path, Execution(options=ModelOptions(compile="default")))
+    pixels = np.random.default_rng(3).integers(0, 256, (1, asked.tile, asked.tile, 3), np.uint8)
+    for height, width in [(64, 96), (96, 64), (asked.tile, 64), (asked.tile, asked.tile)]:
+        tile = pixels[:, :height, :width]
+        np.testing.assert_array_equal(asked.predict(tile, asked.targets), model.predict(tile, model.targets))
+    assert compiled == [(1, 3, asked.tile, asked.tile)]
 
 
 def test_no_tiles_give_no_probabilities(model: Model, tiles: NDArray[np.uint8]) -> None:

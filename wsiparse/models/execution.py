@@ -35,7 +35,8 @@ class ModelOptions:
     channels_last: bool = False
     """Keep the weights of convolutions in the layout that tensor cores read; the open model always does."""
     compile: str = ""
-    """Mode of `torch.compile`, such as `default` or `reduce-overhead` (CUDA graphs); empty runs eagerly."""
+    """Mode of `torch.compile`, such as `default` or `reduce-overhead` (CUDA graphs); empty runs eagerly, as the open
+    model does tiles of other sides than its own."""
 
 
 PLAIN = ModelOptions()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ class OpenModel:
         # On CPU the convolution is chosen by batch size, and the last bit would follow; tile by tile costs the same.
         self._batch = 1 if execution.device.type == "cpu" else execution.batch
         self._network = place_network(fold_normalization(network.eval()), execution.device)
-        self._encode_image = execution.compile(self._network.image)
+        self._compiled = execution.compile(self._network.image)
         self._map = execution.choose_mapper(light=True)
         self._embed_text = functools.cache(self._encode_text)
 
@@ -120,9 +120,16 @@ class OpenModel:
     @torch.inference_mode()
     def _predict_batch(self, pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         with self._execution.round_products():
-            features = self._encode_image(pixels.permute(0, 3, 1, 2).float().div_(255))
+            features = self._choose_encoder(pixels)(pixels.permute(0, 3, 1, 2).float().div_(255))
             logits = match_prompts(features, kernel, bias).float()  # [N, K, H, W]
         return logits.sigmoid_().mul_(255).round_().to(torch.uint8)
+
+    def _choose_encoder(self, pixels: Tensor) -> Callable[[Tensor], Tensor]:
+        """What was compiled, for the model's own tile alone.
+
+        Each shape is compiled anew, for half a minute, and small slides have one each: longer than eager tiles take.
+        """
+        return self._compiled if pixels.shape[1:3] == (self.tile, self.tile) else self._network.image
 
     def _choose_words(self, target: Target) -> str:
         asked = target.at_site(None).prompt
