@@ -47,7 +47,7 @@ class References:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Slides that have a reference and are not finished, and why."""
     unused: tuple[str, ...] = ()
-    """References that belong to no slide of the run."""
+    """References that belong to no slide of the run, where a finished one has none."""
 
     def read(self, slide: Slide, mpp: float) -> JoinedReference:
         """The reference of a slide that has one; `mpp` is the finest scale at which it will be drawn."""
@@ -70,6 +70,8 @@ def find_run_references(run: Run, source: ReferenceSource) -> References:
     meanings = load_mapping(source.mapping, ontology) if source.mapping else {}
     names = TargetNames(ontology, tuple(target.name for target in ontology.targets), meanings)
     files, unused = _choose_files(run, source.path)
+    if all(row.id in files for row in list_finished(run)):
+        unused = []  # they are of other slides; where one lacks its reference, they may be misnamed
     refused = {slide: reason for slide in files if (reason := _explain_unfinished(run, slide))}
     finished = {slide: found for slide, found in files.items() if slide not in refused}
     return References(finished, names, refused, tuple(unused))
