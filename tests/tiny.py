@@ -77,6 +77,29 @@ def build_hanging(spec: ModelSpec) -> HangingModel:
     return HangingModel()
 
 
+BREAKS = "WSIPARSE_TEST_BREAKS"
+"""Variable that names a file; the accelerator of whoever makes it first breaks down."""
+
+
+class BreakingModel(ToneModel):
+    """Its accelerator breaks down once, when several blocks have been answered; that process is answered no more."""
+
+    asked = itertools.count()
+    broken = threading.Event()
+
+    def predict(self, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> NDArray[np.uint8]:
+        if next(self.asked) == 3:
+            with suppress(FileExistsError), open(os.environ[BREAKS], "x"):
+                self.broken.set()
+        if self.broken.is_set():
+            raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
+        return super().predict(pixels, targets)
+
+
+def build_breaking(spec: ModelSpec) -> BreakingModel:
+    return BreakingModel()
+
+
 class HungryModel(ToneModel):
     """Has no memory for a block that shows black, as one slide of a cohort may do."""
 

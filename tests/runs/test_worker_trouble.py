@@ -12,8 +12,11 @@ import pytest
 from tests.conftest import MakeSlide
 from tests.outputs import hash_results
 from tests.runs.conftest import SIZE, TONE, Start, run
+from tests.tiny import BREAKS
 from tests.waiting import find_blocks, wait_for
 from wsiparse.runs.run import State, open_run
+
+BREAKING = [*TONE, "--model", "tests.tiny:build_breaking"]
 
 
 @pytest.fixture
@@ -28,6 +31,35 @@ def test_a_slide_that_takes_all_memory_fails_alone(blacks: Path, tmp_path: Path)
     assert run(blacks, "-o", out, *TONE, "--model", "tests.tiny:build_hungry", cluster="local") == 3
     assert open_run(out).failure("black")["reason"] == "out_of_memory"
     assert open_run(out).state("s1") is State.DONE
+
+
+@pytest.mark.parametrize("cluster", ["serial", "local"])
+def test_a_process_whose_accelerator_broke_down_ends_and_blames_no_slide(
+    slides: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, expected: dict[str, str], cluster: str
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setenv(BREAKS, str(tmp_path / "broken"))
+    process = start(slides, "-o", out, *BREAKING, "--cluster", cluster)
+    told = process.communicate(timeout=120)[1]
+    assert process.returncode == 75
+    assert "(CUDA error: unspecified launch failure); the same command in a new process continues" in told
+    assert "Traceback" not in told
+    assert not [*out.rglob("failed.json")]
+    assert run(slides, "-o", out, *BREAKING, cluster=cluster) == 0
+    assert hash_results(out) == expected
+
+
+@pytest.mark.slow
+def test_a_worker_whose_accelerator_broke_down_is_started_anew(
+    slides: Path, tmp_path: Path, start: Start, expected: dict[str, str]
+) -> None:
+    out, mark = tmp_path / "out", tmp_path / "broken"
+    process = start(slides, "-o", out, *BREAKING, "--workers", "2", WSIPARSE_TEST_BREAKS=str(mark))
+    told = process.communicate(timeout=150)[1]
+    assert process.returncode == 0
+    assert mark.exists()
+    assert "another takes its place" in told
+    assert hash_results(out) == expected
 
 
 @pytest.mark.slow

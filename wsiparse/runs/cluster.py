@@ -18,10 +18,11 @@ from itertools import islice
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed
 from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
 from distributed.comm.core import CommClosedError
 
+from wsiparse.models.breakdown import end_at_breakdown
 from wsiparse.models.load import ModelSpec
 from wsiparse.models.model import TextVectors
 from wsiparse.runs.clock import Times
@@ -69,6 +70,17 @@ def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
         yield ClusterEngine(client, config.window)
 
 
+class _EndAtBreakdown(WorkerPlugin):
+    """Has workers that a nanny starts anew end where their accelerator breaks down; others do their blocks."""
+
+    name = "wsiparse-breakdown"
+
+    def setup(self, worker: Worker) -> None:
+        """Told of every worker, also of those that come later."""
+        if worker.nanny:
+            end_at_breakdown()
+
+
 @dataclass(eq=False)
 class _Slide:
     """A slide in flight, as the client sees it."""
@@ -113,6 +125,7 @@ class ClusterEngine:
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""
         with _notice_loss(), watch_workers(self.client, order.config.task_deadline_s):
+            self.client.register_plugin(_EndAtBreakdown())
             _Cohort(self, order, rows, listen).run()
 
 

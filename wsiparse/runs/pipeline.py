@@ -25,6 +25,7 @@ from wsiparse.errors import WsiparseError
 from wsiparse.files import write_json
 from wsiparse.maps.canvas import require_canvas, write_block
 from wsiparse.maps.evidence import weigh_block
+from wsiparse.models.breakdown import BreakdownError, notice_breakdown
 from wsiparse.models.devices import name_accelerators
 from wsiparse.models.load import ModelSpec, find_drawback, find_licence, load_model
 from wsiparse.models.memory import is_out_of_memory
@@ -140,9 +141,9 @@ def _read_alone(work: BlockWork) -> TileBatch:
 
 
 def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
-    """Ask the model about a block's tiles; work for an accelerator."""
+    """Ask the model about a block's tiles; work for an accelerator, without which the run ends: BreakdownError."""
     clock = StageClock(loaded.times)
-    with clock.measure_model():
+    with clock.measure_model(), notice_breakdown():
         tiles = load_model(work.model).predict(loaded.batch.pixels, work.canvas.targets)
     batch = loaded.batch if work.tested_channels else loaded.batch.without_pixels()
     return Predicted(tiles, batch, clock.stop())
@@ -215,8 +216,10 @@ class SerialEngine:
 def record_failure(folder: Path, error: BaseException, trace: str) -> None:
     """Write failed.json: a stable reason code, the one line for people, the traceback for engineers.
 
-    Raises ConnectionError where the run's folder is gone, which is no fault of the slide.
+    Raises ConnectionError where the run's folder or the accelerator is gone, which is no fault of the slide.
     """
+    if isinstance(error, BreakdownError):
+        raise error
     refuse_lost(folder.parent)
     failure = {"reason": name_reason(error), "message": str(error), "traceback": trace}
     write_json(folder / "failed.json", failure, within=folder.parent)
