@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -67,18 +68,27 @@ def describe(path: str | Path, *, id: str | None = None, mpp: float | None = Non
 def _describe_remote(url: str, id: str | None, mpp: float | None) -> Slide:
     """What the file behind an address is; the description keeps the address, each machine has a copy of its own."""
     name = Path(name_remote(url)).stem if id is None else id
-    return replace(describe(fetch_slide(url), id=name, mpp=mpp), path=url)
+    with fetch_slide(url) as copy:
+        return replace(describe(copy, id=name, mpp=mpp), path=url)
 
 
 def make_reader(slide: Slide) -> Reader:
     """A new reader of a described slide; the file is opened when pixels are first asked for."""
     if is_remote(slide.path):
-        return make_reader(replace(slide, path=str(fetch_slide(slide.path))))
+        return _make_remote_reader(slide)
     if slide.vendor == IMAGE:
         return ImageReader(slide)
     if slide.vendor == WSIDICOM:
         return DicomReader(slide)
     return _make_tiff_reader(slide) if slide.vendor in _TIFF_VENDORS else OpenSlideReader(slide)
+
+
+def _make_remote_reader(slide: Slide) -> Reader:
+    copy = fetch_slide(slide.path)
+    reader = make_reader(replace(slide, path=str(copy.path)))
+    # It opens the file when pixels are asked for, and again after an error: the copy has to be there until then.
+    weakref.finalize(reader, copy.release)
+    return reader
 
 
 def _make_tiff_reader(slide: Slide) -> Reader:

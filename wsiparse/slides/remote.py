@@ -7,8 +7,9 @@ import fcntl
 import hashlib
 import importlib
 import os
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import ParamSpec, TypeVar
 
@@ -41,22 +42,46 @@ def name_remote(url: str) -> str:
     return PurePosixPath(url.partition("?")[0]).name
 
 
-def fetch_slide(url: str) -> Path:
+class LocalCopy:
+    """A copy of a remote slide in the cache, which stays there until it is released or this object is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # The system lets go of a lock when its holder dies, in whatever way.
+        descriptor = os.open(path, os.O_RDONLY)
+        self._close = weakref.finalize(self, os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+    def __enter__(self) -> Path:
+        """The path of the copy, for a block."""
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        """Release it."""
+        self.release()
+
+    def release(self) -> None:
+        """Let others make room of it; nothing where that is done."""
+        self._close()
+
+
+def fetch_slide(url: str) -> LocalCopy:
     """The local copy of a remote slide of one file, fetched once for all processes of a machine.
 
-    Slides not used for longest make room. Raises SlideError where the slide cannot be had, LostSlideError where that
-    may pass, PlanError where it is larger than the whole cache.
+    Slides that nobody holds make room, those not used for longest first. Raises SlideError where the slide cannot be
+    had, LostSlideError where that may pass, PlanError where it is larger than the whole cache.
     """
     files, path, size, key = _look_up(url)
     copy = _cache_folder() / f"{key[:16]}-{name_remote(url)}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     with _alone(copy):
         if not copy.exists():
-            _make_room(copy.parent, size, url)
+            with _alone(copy.parent / "cache"):
+                _make_room(copy.parent, size, url)
             with write_whole(copy) as partial:
                 _reach(url, files.get_file, path, str(partial))
         os.utime(copy)
-    return copy
+        return LocalCopy(copy)
 
 
 def _look_up(url: str) -> tuple[fsspec.AbstractFileSystem, str, int, str]:
@@ -142,19 +167,40 @@ def _make_room(folder: Path, size: int, url: str) -> None:
         raise PlanError(
             f"{url}: {size / 1e9:.1f} GB, and the cache may hold {limit / 1e9:.1f} GB; raise {LIMIT_VARIABLE}"
         )
-    kept = [file for file in folder.iterdir() if not file.name.startswith(".")]
-    total = sum(file.stat().st_size for file in kept)
-    for oldest in sorted(kept, key=lambda file: file.stat().st_mtime):
+    kept = _list_copies(folder)
+    total = sum(bytes_ for _, bytes_, _ in kept)
+    for _, bytes_, oldest in sorted(kept):
         if total + size <= limit:
             return
-        # Whoever still reads it keeps it until it is closed.
-        total -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)
+        total -= bytes_ if _remove_unused(oldest) else 0
+
+
+def _list_copies(folder: Path) -> list[tuple[float, int, Path]]:
+    """When each copy was used last, its bytes and its path."""
+    found = []
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # removed by hand
+            about = file.stat()
+            found.append((about.st_mtime, about.st_size, file))
+    return [copy for copy in found if not copy[2].name.startswith(".")]
+
+
+def _remove_unused(copy: Path) -> bool:
+    """Whether a copy is gone; one that is being fetched or held stays."""
+    with suppress(OSError), _lock_of(copy).open("w") as fetching, copy.open("r+b") as held:
+        for file in (fetching, held):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        copy.unlink()
+    return not copy.exists()
 
 
 @contextmanager
-def _alone(copy: Path) -> Iterator[None]:
-    """One process of this machine at a time, for one slide."""
-    with copy.with_name(f".{copy.name}.lock").open("w") as file:
+def _alone(path: Path) -> Iterator[None]:
+    """One process of this machine at a time, for one slide or the whole cache."""
+    with _lock_of(path).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
