@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from wsiparse.models import cgroups
 from wsiparse.runs import machine
+from wsiparse.runs.config import RunConfig
+from wsiparse.runs.room import Room, measure_room
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +48,16 @@ def test_workers_share_the_processors_that_are_left_to_them(tmp_path: Path, monk
     assert cgroups.count_processors() == 4
     limit(tmp_path, "cpu.max", "50000 100000")
     assert cgroups.count_processors() == 1
+
+
+def test_what_a_run_holds_already_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=5_000_000))
+    assert machine.usable_memory() == 5_000_000
+    assert machine.usable_memory(held=2_000_000) == 7_000_000
+    assert measure_room(RunConfig()).memory_bytes > 5_000_000
+    assert measure_room(RunConfig(workers=3)) == Room(5_000_000, processes=3)
+    assert measure_room(RunConfig(workers=3, cluster="tcp://head:8786")).processes == 1
+    assert measure_room(RunConfig(workers=3, memory_gb=2)) == Room(2_000_000_000)
 
 
 def test_the_older_interface(tmp_path: Path) -> None:

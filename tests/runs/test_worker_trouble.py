@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from tests.conftest import MakeSlide
 from tests.outputs import hash_results
 from tests.runs.conftest import SIZE, TONE, Start, run
 from tests.tiny import BREAKS
 from tests.waiting import find_blocks, wait_for
+from wsiparse.runs import room
+from wsiparse.runs.pipeline import name_reason
 from wsiparse.runs.run import State, open_run
 
 BREAKING = [*TONE, "--model", "tests.tiny:build_breaking"]
@@ -31,6 +34,31 @@ def test_a_slide_that_takes_all_memory_fails_alone(blacks: Path, tmp_path: Path)
     assert run(blacks, "-o", out, *TONE, "--model", "tests.tiny:build_hungry", cluster="local") == 3
     assert open_run(out).failure("black")["reason"] == "out_of_memory"
     assert open_run(out).state("s1") is State.DONE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_is_full_is_no_bug(error: Exception) -> None:
+    assert name_reason(error) == "out_of_memory"
+
+
+@pytest.mark.slow
+def test_processes_that_together_need_more_memory_than_is_free_are_refused(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "usable_memory", lambda held: 1_000_000_000)
+    assert run(slides, "-o", tmp_path / "one", *TONE, cluster="local") == 0
+    assert run(slides, "-o", tmp_path / "two", *TONE, "--workers", "2", cluster="local") == 3
+    failure = open_run(tmp_path / "two").failure("s0")
+    assert failure["reason"] == "plan_refused"
+    assert failure["message"].startswith("2 processes need 2 × 0.")
 
 
 @pytest.mark.parametrize("cluster", ["serial", "local"])

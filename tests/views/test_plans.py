@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import MakeSlide
 from wsiparse.cli import main
+from wsiparse.runs import parse, room, workers
+from wsiparse.runs.parse import take_order
 
 LARGE = ["--model", "tests.tiny:build_large", "--targets", "dark", "--cluster", "serial", "--no-tissue"]
 
@@ -29,6 +33,40 @@ def test_a_pass_that_cannot_fit_is_named(
     assert main(["plan", str(slide), "-o", str(tmp_path / "out"), *LARGE, "--memory-gb", "0.1"]) == 2
     assert "drawn, pass 0.5um: the plan needs" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("processes", "code"), [("1", 0), ("4", 2)])
+def test_processes_that_cannot_fit_together_are_named(
+    make_slide: MakeSlide,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    processes: str,
+    code: int,
+) -> None:
+    monkeypatch.setattr(room, "usable_memory", lambda held: 2_000_000_000)
+    local = ["--cluster", "local", "--workers", processes]
+    assert main(["plan", str(make_slide(300, 200)), "-o", str(tmp_path / "out"), *LARGE, *local]) == code
+    refused = "4 processes need 4 × 0.8 GB of memory and 2.0 GB may be used; lower workers"
+    assert (refused in capsys.readouterr().out) == (code == 2)
+
+
+def test_workers_are_planned_with_the_threads_that_each_will_have(
+    make_slide: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(workers, "count_processors", lambda: 6)
+
+    def take(*arguments: Any) -> Any:
+        asked.append(torch.get_num_threads())
+        return take_order(*arguments)
+
+    monkeypatch.setattr(parse, "take_order", take)
+    before = torch.get_num_threads()
+    slide = str(make_slide(300, 200))
+    assert main(["plan", slide, "-o", str(tmp_path / "out"), *LARGE, "--cluster", "local", "--workers", "2"]) == 0
+    assert asked == [3]
+    assert torch.get_num_threads() == before
 
 
 def test_a_slide_that_cannot_be_opened_leaves_the_others_their_plans(

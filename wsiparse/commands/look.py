@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,18 @@ def _add_plan(commands: Any) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from wsiparse.models.lanes import limit_threads
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import take_order
     from wsiparse.runs.pipeline import SerialEngine
+    from wsiparse.runs.workers import count_processes, count_threads
     from wsiparse.views.plans import show_plans
 
-    order, _ = take_order(SerialEngine(), read_settings(options), options.output)
+    config = read_settings(options)
+    processes = count_processes(config)
+    # A tile's memory grows with the threads, which several workers share out.
+    with limit_threads(count_threads(processes)) if processes > 1 else nullcontext():
+        order, _ = take_order(SerialEngine(), config, options.output)
     for match in order.guesses:
         console.print(str(match))
     rows = list_slides(options.slides)

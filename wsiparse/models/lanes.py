@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +27,17 @@ def count_lanes() -> int:
     A container whose share of the processors is limited still sees them all, and so does torch.
     """
     return min(torch.get_num_threads(), *list_shares(), MOST_LANES)
+
+
+@contextmanager
+def limit_threads(count: int) -> Iterator[None]:
+    """Have torch use so many threads meanwhile, as OMP_NUM_THREADS has a process do from its start."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def spread_tiles(function: Callable[..., Any], tiles: Sequence[Any], *arguments: Any) -> list[Any]:

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -47,9 +47,11 @@ from wsiparse.runs.pipeline import (
     store_block,
 )
 from wsiparse.runs.planning import prepare_slide
+from wsiparse.runs.room import Room, measure_room
 from wsiparse.runs.square_queue import SquareQueue
 from wsiparse.runs.squares import derive_square
 from wsiparse.runs.work import BlockWork, SlideWork
+from wsiparse.runs.workers import count_processes
 
 LOST = "the scheduler was lost; the same command continues where this one ended"
 COUNT_SECONDS = 5
@@ -66,8 +68,9 @@ SLIDES_AHEAD = 2
 @contextmanager
 def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
     """Connect to the cluster of a config, or start a local one; it ends with the block."""
+    room = measure_room(config) if count_processes(config) > 1 else None  # before they take of it
     with dask.config.set(SETTINGS), connect(config) as client:
-        yield ClusterEngine(client, config.window)
+        yield ClusterEngine(client, config.window, room)
 
 
 class _EndAtBreakdown(WorkerPlugin):
@@ -105,6 +108,8 @@ class ClusterEngine:
     client: Client
     window: int
     """Blocks in flight for each worker."""
+    room: Room | None = None
+    """Memory that its processes share, where it started several."""
     accelerated: bool = False
     """Whether the worker that described the model has an accelerator."""
 
@@ -126,7 +131,7 @@ class ClusterEngine:
         """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""
         with _notice_loss(), watch_workers(self.client, order.config.task_deadline_s):
             self.client.register_plugin(_EndAtBreakdown())
-            _Cohort(self, order, rows, listen).run()
+            _Cohort(self, replace(order, room=self.room), rows, listen).run()
 
 
 @contextmanager

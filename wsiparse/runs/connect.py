@@ -15,11 +15,10 @@ import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
 from wsiparse.errors import InputError
-from wsiparse.models.cgroups import count_processors
 from wsiparse.models.devices import VISIBLE, name_visible
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.signals import leave_signals_to_parent
-from wsiparse.runs.workers import count_shared, count_workers
+from wsiparse.runs.workers import count_shared, count_threads, count_workers
 
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
@@ -133,7 +132,7 @@ def _start_processes(workers: int, accelerators: int) -> Iterator[SpecCluster]:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker that reads a script which calls this outside of `if __name__ == "__main__":`; its parent says so.
         raise SystemExit(1)
-    threads = max(count_processors() // workers, 1)
+    threads = count_threads(workers)
     options = {"nthreads": THREADS, "resources": ROLES, "memory_limit": 0, "silence_logs": QUIET}
     specs = {
         n: {"cls": Nanny, "options": {**options, "env": _worker_environment(n, accelerators, threads)}}

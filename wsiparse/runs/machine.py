@@ -37,10 +37,19 @@ def return_freed_memory() -> None:
         allocator.mallopt(M_ARENA_MAX, 2)
 
 
-def usable_memory() -> int:
-    """Bytes of memory a run may use: the least of what is free, the cgroup's limit and SLURM's allocation."""
-    limits: list[int] = [psutil.virtual_memory().available, *_cgroup_limits(), *_slurm_limits()]
+def usable_memory(held: int = 0) -> int:
+    """Bytes of memory a run may use: the least of what is free, the cgroup's limit and SLURM's allocation.
+
+    `held` of them the run has already, so that they are not free.
+    """
+    limits: list[int] = [psutil.virtual_memory().available + held, *_cgroup_limits(), *_slurm_limits()]
     return min(limits)
+
+
+def own_memory() -> int:
+    """Bytes that would be free if this process ended."""
+    held: int = psutil.Process().memory_full_info().uss
+    return held
 
 
 def _cgroup_limits() -> list[int]:

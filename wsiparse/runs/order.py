@@ -11,6 +11,7 @@ from wsiparse.ontology import Target
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.passes import Pass, group_passes
+from wsiparse.runs.room import Room
 from wsiparse.runs.rules import Rules
 from wsiparse.runs.targets import Match, narrow_targets
 
@@ -31,6 +32,8 @@ class Order:
     rules: Rules
     anew: bool = False
     """Begin slides anew that were begun under another plan, which else are refused."""
+    room: Room | None = None
+    """What several processes share, measured before they were started; None where whoever plans a slide measures it."""
 
     def folder(self, row: ManifestRow) -> Path:
         """Where a slide's results go."""

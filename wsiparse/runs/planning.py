@@ -14,11 +14,12 @@ from wsiparse.maps.labels import create_labels
 from wsiparse.maps.metadata import list_levels
 from wsiparse.maps.pyramid import create_levels
 from wsiparse.ontology import list_groups
-from wsiparse.runs.machine import free_disk, usable_memory, used_disk
+from wsiparse.runs.machine import free_disk, used_disk
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.order import Order
 from wsiparse.runs.passes import Pass, choose_tiling
 from wsiparse.runs.retry import retry_passing
+from wsiparse.runs.room import measure_room
 from wsiparse.runs.run import refuse_lost
 from wsiparse.runs.work import PassWork, SlideWork
 from wsiparse.slides.open import describe, make_reader
@@ -137,12 +138,13 @@ def _is_of(planned: SlidePlan, folder: Path) -> bool:
 def find_misfits(order: Order, planned: SlidePlan) -> Iterator[tuple[Pass, PlanError]]:
     """Passes that need more memory than there is, or together more disk; what they wrote already is theirs."""
     folder = Path(order.output, planned.slide.id)
-    memory = int(order.config.memory_gb * 1e9) if order.config.memory_gb else usable_memory()
+    room = order.room or measure_room(order.config)
     disk = free_disk(folder) + used_disk(folder)
     for part, plan in planned.passes:
         budget = project_pass(order, part, plan)
         try:
-            refuse_unaffordable(budget, memory, disk)
+            refuse_unaffordable(budget, room.memory_bytes, disk)
+            room.refuse_crowd(budget.memory_bytes)
         except PlanError as error:
             yield part, error
         disk -= budget.disk_bytes
