@@ -70,6 +70,8 @@ def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
     """Connect to the cluster of a config, or start a local one; it ends with the block."""
     room = measure_room(config) if count_processes(config) > 1 else None  # before they take of it
     with dask.config.set(SETTINGS), connect(config) as client:
+        with _notice_loss():
+            client.register_plugin(_EndAtBreakdown())
         yield ClusterEngine(client, config.window, room)
 
 
@@ -130,7 +132,6 @@ class ClusterEngine:
     def parse_cohort(self, order: Order, rows: Sequence[ManifestRow], listen: Listener) -> None:
         """Parse slides with their blocks interleaved; one that fails is recorded and the others go on."""
         with _notice_loss(), watch_workers(self.client, order.config.task_deadline_s):
-            self.client.register_plugin(_EndAtBreakdown())
             _Cohort(self, replace(order, room=self.room), rows, listen).run()
 
 
