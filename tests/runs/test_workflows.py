@@ -128,9 +128,10 @@ def list_copied(recipe: str) -> set[str]:
 def test_images_take_all_that_the_package_is_built_of(name: str) -> None:
     recipe, project = (CONTAINERS / name).read_text(), tomllib.loads((ROOT / "pyproject.toml").read_text())
     about, built = project["project"], project["tool"]["hatch"]
-    needed = {"pyproject.toml", "constraints.txt", about["readme"], *about["license-files"]}
-    needed |= {built["version"]["path"].split("/")[0], *built["build"]["targets"]["wheel"]["packages"]}
+    needed = {built["version"]["path"].split("/")[0], *built["build"]["targets"]["wheel"]["packages"]}
     needed |= set(built["build"]["targets"]["wheel"]["force-include"])
+    needed |= {path for path in about["license-files"] if path.split("/")[0] not in needed}
+    needed |= {"pyproject.toml", "constraints.txt", about["readme"]}
     assert list_copied(recipe) == needed
     assert all((ROOT / part).exists() for part in needed)
     (extras,) = re.findall(r"'\.\[(.*)\]'", recipe)
