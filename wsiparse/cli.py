@@ -1,7 +1,7 @@
 """The command line: words in, a function called, one line out where something is wrong.
 
-Exit codes: 0 all slides done · 2 the command or its input is wrong · 3 some slides failed · 75 the scheduler
-was lost and 130 stopped, where the same command continues · 1 a bug.
+Exit codes: 0 all slides done · 2 the command or its input is wrong · 3 some slides failed · 75 the scheduler, the run's
+folder or the accelerator was lost and 130 stopped, where the same command continues · 1 a bug.
 """
 
 from __future__ import annotations
