@@ -177,7 +177,7 @@ def _take_whole(path: Path, values: Values) -> Values:
     """Whole numbers without alpha, which must say nothing; one channel of a grey picture that was stored as RGB."""
     if values.ndim == 3 and values.shape[-1] in (2, 4):
         values, alpha = values[..., :-1], values[..., -1]
-        if alpha.min(initial=alpha.max(initial=0)) < alpha.max(initial=0):
+        if alpha.size and alpha.min() < alpha.max():
             raise ReferenceFileError(
                 f"{path}: parts of the picture are transparent, expected a mask that is opaque; flatten it, so that "
                 "what is outside becomes black"

@@ -16,7 +16,7 @@ from torch.nn import functional
 from wsiparse.errors import ModelError
 from wsiparse.models.checkpoint import digest_weights, load_weights
 from wsiparse.models.eight_views import average_views
-from wsiparse.models.execution import EAGER, Execution
+from wsiparse.models.execution import EAGER, Execution, split_tiles
 from wsiparse.models.mask_decoder import PromptEmbeddings
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.meta_objects import load_meta_objects
@@ -118,8 +118,10 @@ class BiomedParse:
     def _ask(
         self, answer: Callable[[Tensor, PromptEmbeddings], Tensor], pixels: NDArray[np.uint8], targets: Sequence[Target]
     ) -> NDArray[Any]:
+        _check_pixels(pixels)
+
         def ask(batch: int) -> list[NDArray[Any]]:
-            return self._map(self._infer, _split(pixels, batch), answer, targets)
+            return self._map(self._infer, split_tiles(pixels, batch), answer, targets)
 
         parts, self._batch = fit_batch(ask, self._batch)
         return np.concatenate(parts)[: len(pixels)]
@@ -185,13 +187,6 @@ def _check_side(side: int) -> int:
     if side < STRIDE or side % STRIDE:
         raise ModelError(f"input_side {side}; expected a multiple of {STRIDE}; leave it out for that of training")
     return side
-
-
-def _split(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:
-    _check_pixels(pixels)
-    missing = max(-len(pixels) % batch, 0 if len(pixels) else batch)
-    filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
-    return [filled[start : start + batch] for start in range(0, len(filled), batch)]
 
 
 def _check_pixels(pixels: NDArray[np.uint8]) -> None:

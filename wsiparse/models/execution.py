@@ -99,6 +99,13 @@ class Execution:
 EAGER = Execution()
 
 
+def split_tiles(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:
+    """Tiles [N, H, W, 3] in batches, at least one, all of one size: a device picks its algorithms by shape."""
+    missing = max(-len(pixels) % batch, 0 if len(pixels) else batch)
+    filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels
+    return [filled[start : start + batch] for start in range(0, len(filled), batch)]
+
+
 def _map_in_turn(
     function: Callable[..., Tensor], batches: Sequence[NDArray[np.uint8]], *arguments: Any
 ) -> list[NDArray[Any]]:

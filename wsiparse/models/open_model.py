@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from wsiparse.errors import ModelError
 from wsiparse.models.eight_views import average_views
-from wsiparse.models.execution import EAGER, Execution, ModelOptions
+from wsiparse.models.execution import EAGER, Execution, ModelOptions, split_tiles
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities, TextVectors
 from wsiparse.models.open_network import (
@@ -113,7 +113,7 @@ class OpenModel:
 
     def _answer(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
         parts, self._batch = fit_batch(
-            lambda batch: self._map(self._predict_batch, _split_tiles(pixels, batch), kernel, bias), self._batch
+            lambda batch: self._map(self._predict_batch, split_tiles(pixels, batch), kernel, bias), self._batch
         )
         return np.concatenate(parts)[: len(pixels)]
 
@@ -152,13 +152,6 @@ class OpenModel:
                 f"tiles of {pixels.dtype} {pixels.shape}; {self.name} expects uint8 [N, H, W, 3], H and W multiples of "
                 f"{stride}; plan tiles of {self.tile} pixels"
             )
-
-
-def _split_tiles(pixels: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:
-    # The last batch is filled up: a device picks its algorithms by shape, and a tile's result must not follow.
-    missing = max(-len(pixels) % batch, 0 if len(pixels) else batch)
-    filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)]) if missing else pixels
-    return [filled[start : start + batch] for start in range(0, len(filled), batch)]
 
 
 def write_weights(path: str | Path, header: Header, tensors: Mapping[str, Tensor]) -> None:

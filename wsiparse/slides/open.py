@@ -86,7 +86,7 @@ def make_reader(slide: Slide) -> Reader:
 def _make_remote_reader(slide: Slide) -> Reader:
     copy = fetch_slide(slide.path)
     reader = make_reader(replace(slide, path=str(copy.path)))
-    # It opens the file when pixels are asked for, and again after an error: the copy has to be there until then.
+    # It opens the file when pixels are asked for, and again after an error: the copy stays as long as the reader.
     weakref.finalize(reader, copy.release)
     return reader
 
