@@ -63,6 +63,21 @@ def test_a_model_without_text_refuses_with_the_nearest_names() -> None:
         match_text(TONES, "lights", None)
 
 
+@pytest.mark.parametrize("text", ["light, dark", "dark things; red", "light and stroma", "Light AND dark"])
+def test_a_text_that_asks_for_several_things_is_refused(text: str) -> None:
+    def fail(texts: Sequence[str]) -> TextVectors:
+        raise AssertionError(texts)
+
+    with pytest.raises(TargetError, match=r"several things: .*; expected one a text; give each its own --prompt"):
+        match_text(TONES, text, Similarity(0.8, fail))
+
+
+def test_a_wording_may_hold_what_joins_others() -> None:
+    both = dataclasses.replace(RED, name="light, red and dark")
+    assert match_text(Ontology((DARK, LIGHT, both)), "Light, red and dark", LETTERS).is_exact
+    assert not match_text(TONES, "lightand", LETTERS).is_exact
+
+
 def test_targets_come_once_in_the_order_of_the_ontology() -> None:
     matches = [match_text(TONES, text, None) for text in ("red", "dark things", "dark")]
     assert choose_targets(TONES, matches) == (DARK, RED)

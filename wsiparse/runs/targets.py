@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from wsiparse.runs.manifest import ManifestRow
 
 NEAREST = 3
 """How many targets a refusal names."""
+_JOINTS = re.compile(r"[,;]|\band\b", re.IGNORECASE)
+"""What people put between things of which they ask for several."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,11 @@ class Match:
 def match_text(ontology: Ontology, text: str, similarity: Similarity | None) -> Match:
     """The target of a text: by name, synonym or prompt, else by the nearest wording where the model can tell.
 
-    Raises TargetError with the nearest targets and their scores where none is near enough.
+    Raises TargetError with the nearest targets and their scores where none is near enough, and for several at once.
     """
     found = ontology.look_up(text)
+    if not found:
+        _refuse_several(ontology, text)
     if found or similarity is None:
         return Match(text, found or ontology.find(text), 1.0)
     ranked = rank_targets(ontology, text, similarity)
@@ -57,6 +62,16 @@ def match_text(ontology: Ontology, text: str, similarity: Similarity | None) -> 
             f"{similarity.least:.2f}; see `wsiparse targets`"
         )
     return ranked[0]
+
+
+def _refuse_several(ontology: Ontology, text: str) -> None:
+    """Raise TargetError for a known wording joined to others: as one text it is near to one of them, and takes that."""
+    parts = [part.strip() for part in _JOINTS.split(text) if part.strip()]
+    if len(parts) > 1 and any(map(ontology.look_up, parts)):
+        raise TargetError(
+            f"{text!r} asks for several things: {', '.join(map(repr, parts))}; expected one a text; give each its own "
+            "--prompt, or all to --targets, parted by commas"
+        )
 
 
 def rank_targets(ontology: Ontology, text: str, similarity: Similarity) -> list[Match]:
