@@ -13,7 +13,7 @@ from wsiparse.errors import InputError, ReferenceFileError, SlideError, TargetEr
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.slides.open import describe, reader_of
 from wsiparse.training.dataset import Picture, Supervision, load_picture, weigh_pictures
-from wsiparse.training.examples import Example, read_examples
+from wsiparse.training.examples import Example, group_images, read_examples
 from wsiparse.training.scaling import scale_picture
 from wsiparse.training.screening import find_fault
 
@@ -66,12 +66,29 @@ def test_overlapping_images_form_one_case() -> None:
     [
         ("image,mask\n", "a,b\n", "columns"),
         (HEAD, "", "columns"),
-        (HEAD, "a,b,x,case,validation\n", "part 'validation'"),
+        (HEAD, "a,b,x,case,validation\n", "line 2: part 'validation'"),
+        (HEAD, 'a,b,x,case,train\nc,"d,x,case,train\ne,f,x,case,train\n', "line 3: .*stray"),
+        (HEAD, ",b,x,case,train\n", "line 2: no image given"),
+        (HEAD, "a,,x,case,train\n", "line 2: no mask given"),
     ],
 )
 def test_a_wrong_table_is_refused(tmp_path: Path, head: str, rows: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_examples(write_table(tmp_path, rows, head), tmp_path)
+
+
+def test_blanks_and_capitals_of_a_spreadsheet_change_nothing(tmp_path: Path) -> None:
+    head = "Image, mask ,Present,CASE,Part\n"
+    table = write_table(tmp_path, "a.png , b.png,x ; y,one , Train\nc.png,d.png,x,,test\n", head)
+    first, second = read_examples(table, "")
+    assert first == Example(Path("a.png"), Path("b.png"), ("x", "y"), "one", "train")
+    assert second.case == "c"
+
+
+@pytest.mark.parametrize("rows", ["a,b,x,one,train\na,c,y,one,test\n", "a,b,x,one,train\na,c,y,two,train\n"])
+def test_an_image_is_in_one_part_and_of_one_case(tmp_path: Path, rows: str) -> None:
+    with pytest.raises(InputError, match=r"a: rows of (part 'test' and 'train'|case 'one' and 'two'); expected one"):
+        group_images(read_examples(write_table(tmp_path, rows), tmp_path))
 
 
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
@@ -118,8 +135,10 @@ def test_a_table_may_say_the_scale_of_its_images(tmp_path: Path) -> None:
     head = HEAD.replace("part", "part,mpp")
     rows = read_examples(write_table(tmp_path, "a.png,b.png,x,one,train,0.5\na.png,c.png,y,one,train,\n", head), "")
     assert [row.mpp for row in rows] == [0.5, None]
-    for wrong in ("0", "-1", "nan", "inf", "0.5um"):
-        with pytest.raises(InputError, match=rf"examples\.csv: mpp '{wrong}'; expected µm per pixel above 0"):
+    for wrong in ("0", "-1", "nan", "inf", "0.5um", "40"):
+        with pytest.raises(
+            InputError, match=rf"examples\.csv, line 2: mpp '{wrong}'; expected 0.05 to 20 µm per pixel"
+        ):
             read_examples(write_table(tmp_path, f"a.png,b.png,x,one,train,{wrong}\n", head), "")
 
 

@@ -174,6 +174,17 @@ def test_bad_cohorts_are_refused_by_name(cohort: Path, rows: str, words: str) ->
         learn_from(cohort)
 
 
+def test_the_patient_and_the_part_are_read_whatever_blanks_and_capitals_they_are_written_with(cohort: Path) -> None:
+    slides = cohort / "slides.csv"
+    slides.write_text(
+        "ID,Slide,Reference, Case,Part\none,one.svs,one.geojson,A,Train\ntwo,two.svs,two.geojson,B, test\n"
+    )
+    assert {tile.source.slide.id for tile in tiles_of(learn_from(cohort))} == {"one"}
+    slides.write_text(slides.read_text().replace("geojson,B", "geojson,A "))
+    with pytest.raises(InputError, match="case 'A' is in train and test"):
+        learn_from(cohort)
+
+
 def test_slides_without_labels_are_left_out_with_a_count(cohort: Path) -> None:
     write_features(cohort / "two.geojson", [])
     (cohort / "slides.csv").write_text(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsiparse.annotations.classes import is_ignored
 from wsiparse.errors import InputError
+from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
 PARTS = ("train", "test", "excluded")
 COLUMNS = ("image", "mask", "present", "case", "part")
@@ -51,44 +51,63 @@ class Example:
 def read_examples(table: str | Path, data: str | Path) -> list[Example]:
     """The rows of a CSV: image, mask, present (names parted by `;`), case, part; where there are such, absent and mpp.
 
-    Image and mask are relative to the folder `data`. InputError where a column is missing, a part is unknown or an mpp
-    is no number above 0.
+    Image and mask are relative to the folder `data`; an empty case is the image's name. InputError where a column is
+    missing, and by its line for a row without image or mask, of an unknown part or with an mpp that cannot be.
     """
+    source = f"examples {table}"
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            reader = csv.DictReader(
+                file, restval="", strict=True
+            )  # else a stray " takes the lines below it into its cell
+            columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+            rows = [*_read_cells(reader, source)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"examples {table}: {error}; expected a CSV with columns {COLUMNS}") from error
-    if not rows or not set(COLUMNS) <= set(rows[0]):
-        found = list(rows[0]) if rows else []
-        raise InputError(f"examples {table}: columns {found}, expected {list(COLUMNS)}; complete the table")
-    for row in rows:
-        check_part(row["part"], f"examples {table}")
+        raise InputError(f"{source}: {error}; expected a CSV with columns {COLUMNS}") from error
+    if not rows or not set(COLUMNS) <= set(columns):
+        raise InputError(f"{source}: {len(rows)} rows, columns {columns}, expected {list(COLUMNS)}; complete the table")
+    return [_parse_row(cells, Path(data), line) for line, cells in rows]
+
+
+def _read_cells(reader: csv.DictReader[str], source: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows without the blanks around their cells, each with the words that name its line."""
+    line = reader.line_num
     try:
-        return [_parse_row(row, Path(data)) for row in rows]
-    except ValueError as error:
-        raise InputError(f"examples {table}: mpp {error}; expected µm per pixel above 0, or nothing") from error
+        for row in reader:
+            line = reader.line_num
+            cells = {key: text.strip() for key, text in row.items() if isinstance(text, str)}
+            yield f"{source}, line {line}", cells
+    except csv.Error as error:
+        raise InputError(
+            f"{source}, line {line + 1}: {error}; expected quotation marks at both ends of a cell; look there for a "
+            "stray one"
+        ) from error
 
 
 def check_part(part: str, source: str) -> str:
-    """The part, if it is one; else InputError that names its source."""
-    if part not in PARTS:
+    """The part, in small letters, if it is one; else InputError that names its source."""
+    if part.lower() not in PARTS:
         raise InputError(f"{source}: part {part!r}, expected one of {PARTS}; correct the table")
-    return part
+    return part.lower()
 
 
-def _parse_row(row: Mapping[str, str], data: Path) -> Example:
-    present, absent = (_split_names(row.get(column) or "") for column in ("present", "absent"))
-    text = (row.get("mpp") or "").strip()
-    mpp = _parse_mpp(text) if text else None
-    return Example(data / row["image"], data / row["mask"], present, row["case"], row["part"], absent, mpp)
+def _parse_row(cells: Mapping[str, str], data: Path, line: str) -> Example:
+    part, mpp = check_part(cells["part"], line), _parse_mpp(cells.get("mpp", ""), line)
+    present, absent = (_split_names(cells.get(column, "")) for column in ("present", "absent"))
+    image, mask = data / cells["image"], data / cells["mask"]
+    example = Example(image, mask, present, cells["case"] or image.stem, part, absent, mpp)
+    if not cells["image"] or not (cells["mask"] or example.is_bare or part == "excluded"):
+        missing = "mask" if cells["image"] else "image"
+        raise InputError(f"{line}: no {missing} given; expected a path; fill the column, or delete the line")
+    return example
 
 
-def _parse_mpp(text: str) -> float:
+def _parse_mpp(text: str, line: str) -> float | None:
+    low, high = PLAUSIBLE_MPP
     with suppress(ValueError):
-        if 0 < float(text) < math.inf:
-            return float(text)
-    raise ValueError(repr(text))
+        if not text or low <= float(text) <= high:
+            return float(text) if text else None
+    raise InputError(f"{line}: mpp {text!r}; expected {low} to {high:g} µm per pixel, or nothing; correct the table")
 
 
 def _split_names(text: str) -> tuple[str, ...]:
@@ -96,8 +115,16 @@ def _split_names(text: str) -> tuple[str, ...]:
 
 
 def group_images(examples: Sequence[Example]) -> list[tuple[Example, ...]]:
-    """The examples of each image, in the order in which the images first stand."""
+    """The examples of each image, in the order in which the images first stand.
+
+    Raises InputError where those of one image are of several parts or cases.
+    """
     groups: dict[Path, list[Example]] = {}
     for example in examples:
         groups.setdefault(example.image, []).append(example)
+    for image, group in groups.items():
+        for kind, found in (("part", {one.part for one in group}), ("case", {one.case for one in group})):
+            if len(found) > 1:
+                names = " and ".join(map(repr, sorted(found)))
+                raise InputError(f"{image}: rows of {kind} {names}; expected one for all its masks; correct the table")
     return [tuple(group) for group in groups.values()]

@@ -180,8 +180,15 @@ def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Scre
         except (SlideError, ReferenceFileError) as error:
             screening.refuse(error)
             continue
-        case = row.extra.get("case") or row.id
-        yield _PlacedSlide(source, case, check_part(row.extra.get("part") or splitting.choose_part(case), row.id))
+        case = _read_cell(row, "case") or row.id
+        part = _read_cell(row, "part") or splitting.choose_part(case)
+        yield _PlacedSlide(source, case, check_part(part, f"slides {settings.slides}: {row.id}"))
+
+
+def _read_cell(row: ManifestRow, column: str) -> str:
+    """What a manifest says in a column of training alone, whatever blanks and capitals both are written with."""
+    plain = {name.strip().lower(): text for name, text in row.extra.items()}
+    return {**plain, **row.extra}.get(column, "").strip()
 
 
 def _open_source(row: ManifestRow, names: TargetNames) -> LabelledSlide:
