@@ -48,6 +48,14 @@ def test_pixels_are_those_of_a_run_at_the_working_mpp(scale: float) -> None:
     assert np.abs(ours.astype(int) - run).max() <= 1
 
 
+def test_a_magnification_is_no_scale() -> None:
+    assert scale_picture(make_picture(), DISCS, {"dark disc": 4.0})[0].pixels.shape[:2] == (384, 384)
+    with pytest.raises(
+        InputError, match=r"an image of 20 µm per pixel shows 'dark disc', .* at 0.5; expected at most 8"
+    ):
+        scale_picture(make_picture(), DISCS, {"dark disc": 20.0})
+
+
 def test_masks_and_hidden_pixels_go_along() -> None:
     picture = make_picture()
     larger = picture.resize(2.0)

@@ -26,7 +26,7 @@ WRONG: dict[str, list[Any]] = {
     "targets": ["dark disc", [], [1], [""]],
     "out": [3, ["a"], ""],
     "examples": [["."]],
-    "mpp": [0.5, {"dark disc": 0.0}, {"dark disc": "0.5"}],
+    "mpp": [0.5, {"dark disc": 0.0}, {"dark disc": "0.5"}, {"dark disc": 250.0}],
     "case_pattern": ["(", "c", 3],
     "test_share": [1.5, -0.1, "0.2"],
     "learn": ["image"],

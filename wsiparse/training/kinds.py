@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from wsiparse.kinds import Kind, is_number, is_text, list_of, table_of
 from wsiparse.models.open_network import Sizes
+from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
 
 def _is_whole(value: Any) -> bool:
@@ -21,6 +22,10 @@ def _is_count(value: Any) -> bool:
 
 def _is_factor(value: Any) -> bool:
     return is_number(value) and value > 0
+
+
+def _is_mpp(value: Any) -> bool:
+    return is_number(value) and PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1]
 
 
 def _is_share(value: Any) -> bool:
@@ -69,6 +74,10 @@ Names = Annotated[tuple[str, ...], Kind("a list of one name or more", list_of(is
 Templates = Annotated[tuple[str, ...], Kind("a list of texts with one {} in each", list_of(_is_template, 1))]
 Words = Annotated[dict[str, str], Kind("a table of texts", table_of(is_text))]
 Factors = Annotated[dict[str, float], Kind("a table of numbers above 0", table_of(_is_factor))]
+Scales = Annotated[
+    dict[str, float],
+    Kind(f"a table of µm per pixel from {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]:g}", table_of(_is_mpp)),
+]
 Place = Annotated[Path, Kind("a path", is_text)]
 AnyPlace = Annotated[Path | None, Kind("a path", is_text)]
 AnySizes = Annotated[

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from wsiparse.errors import InputError
-from wsiparse.ontology import Ontology
+from wsiparse.ontology import Ontology, Target
 from wsiparse.training.dataset import Picture, Supervision
+
+MOST_MAGNIFIED = 8.0
+"""Scale beyond which an image's own mpp is taken for a slip, such as a magnification: 20 for 0.5."""
 
 
 def find_mpp(picture: Picture, mpps: Mapping[str, float]) -> float | None:
@@ -30,6 +33,7 @@ def scale_picture(picture: Picture, ontology: Ontology, mpps: Mapping[str, float
     """The picture at the working mpp of each target of which it says anything; as it is where its scale is unknown.
 
     Targets that are asked for at different scales are learned from one picture each, as a run has a pass for each.
+    Raises InputError where it would be magnified more than `MOST_MAGNIFIED` times.
     """
     mpp = find_mpp(picture, mpps)
     if mpp is None:
@@ -37,6 +41,15 @@ def scale_picture(picture: Picture, ontology: Ontology, mpps: Mapping[str, float
     known = np.flatnonzero(Supervision.of(ontology).mark_known(picture))
     names: dict[float, list[str]] = defaultdict(list)
     for target in (ontology.targets[index] for index in known):
+        _refuse_slip(mpp, target)
         names[mpp / target.mpp].append(target.name)
     parts = [picture.select(some) for some in names.values()] if len(names) > 1 else [picture]
     return [part if scale == 1.0 else part.resize(scale) for part, scale in zip(parts, names, strict=True)]
+
+
+def _refuse_slip(mpp: float, target: Target) -> None:
+    if mpp / target.mpp > MOST_MAGNIFIED:
+        raise InputError(
+            f"an image of {mpp:g} µm per pixel shows {target.name!r}, which is looked for at {target.mpp:g}; expected "
+            f"at most {MOST_MAGNIFIED:g} times that; correct the image's mpp, which is no magnification"
+        )

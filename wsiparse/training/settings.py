@@ -23,6 +23,7 @@ from wsiparse.training.kinds import (
     Number,
     Pattern,
     Place,
+    Scales,
     Share,
     Templates,
     Text,
@@ -54,7 +55,7 @@ class TrainingSettings:
     """Manifest of slides with a `reference` column; `case` and `part` as wanted."""
     mapping: AnyPlace = None
     """TOML or JSON file: a laboratory's class names to targets."""
-    mpp: Factors = field(default_factory=dict)
+    mpp: Scales = field(default_factory=dict)
     """µm per pixel of the images that show a target, where the table does not say it.
 
     Images of a known scale are brought to the working mpp of what they show; others stay as they are."""
