@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.commands.ending import OK, SOME_FAILED, console
+from wsiparse.commands.run import stop_on_signal
 
 
 def add_commands(commands: Any) -> None:
@@ -24,7 +25,8 @@ def _add_train(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> int:
     from wsiparse.training.loop import train
 
-    train(options.config)
+    with stop_on_signal():
+        train(options.config)
     return OK
 
 

@@ -6,11 +6,13 @@ shape, and a tensor nobody expects is an error that names it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,10 +97,23 @@ def convert_weights(source: str | Path, target: str | Path, sizes: Sizes = PUBLI
     found = _read_tensors(Path(source))
     used = {name: tensor.contiguous() for name, tensor in found.items() if not name.startswith(UNUSED)}
     check_tensors({rename_official(name): tensor for name, tensor in used.items()}, expected, str(source))
-    with write_whole(Path(target)) as partial:
+    with write_safetensors(Path(target)) as partial:
         save_file(used, partial, {"format": FORMAT})
     left = Counter(next(start for start in UNUSED if name.startswith(start)) for name in found.keys() - used.keys())
     return Conversion(digest_weights(target), len(used), dict(sorted(left.items())))
+
+
+@contextmanager
+def write_safetensors(path: Path) -> Iterator[Path]:
+    """As `write_whole`, for safetensors' library: it lets nobody but the owner read, and has errors of its own."""
+    with write_whole(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # as files are made here
+        try:
+            yield partial
+        except SafetensorError as error:
+            raise OSError(errno.EIO, str(error)) from error
+        partial.chmod(mode)
 
 
 def digest_weights(path: str | Path) -> str:

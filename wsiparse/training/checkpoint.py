@@ -52,8 +52,12 @@ class Checkpoint:
     def save(self, step: int, states: Sequence[Stateful]) -> None:
         """Keep the states after so many steps."""
         kept = {"step": step, "decided": dict(self.decided), "states": [state.state_dict() for state in states]}
-        with write_whole(self.path) as partial:
-            torch.save(kept, partial)
+        with write_whole(self.path) as partial, partial.open("wb") as file:
+            try:
+                torch.save(kept, file)
+            except RuntimeError as error:
+                told = error.__context__  # by the file, of a disk that is full
+                raise (told if isinstance(told, OSError) else error) from None
 
     def load(self, states: Sequence[Stateful]) -> int:
         """Put the states back; the number of steps done, 0 where there is no file.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wsiparse.errors import ModelError, RunError
+from wsiparse.files import remove_partials
 from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.load import choose_device
 from wsiparse.models.open_network import mirror_edges
@@ -73,8 +74,8 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
     session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
     check = load_check(lesson.test, lesson.ontology, settings, student.tokenize) if lesson.test else None
-    settings.out.mkdir(parents=True, exist_ok=True)
     with hold_lock(settings.out), open_log(settings.out, settings.steps) as log:
+        remove_partials(settings.out)
         first = take_up(session, checkpoint)
         log.rewind(first)
         report_screening(log, first, lesson)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from wsiparse.errors import OutputError
+from wsiparse.files import silence, write_whole
 
 
 class Log:
@@ -23,7 +27,8 @@ class Log:
         """Drop what a stopped training wrote after the checkpoint at which it is taken up."""
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         kept = [line for line in lines if _read_step(line) <= step]
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with write_whole(self._path) as partial:
+            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self._progress.update(self._task, completed=step)
 
     def advance(self, step: int, loss: float) -> None:
@@ -37,13 +42,29 @@ class Log:
         self.note(step, values)
 
     def say(self, text: str) -> None:
-        """One line for people alone."""
-        self._progress.console.print(text, markup=False, soft_wrap=True)
+        """One line for people alone; where nobody takes it any more the training goes on."""
+        if self._progress.disable:
+            _print_line(text)
+            return
+        with suppress(OSError):
+            self._progress.console.print(text, markup=False, soft_wrap=True)
 
     def note(self, step: int, values: Mapping[str, object]) -> None:
-        """One line of JSON alone."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        """One line of JSON alone; OutputError where it cannot be written."""
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot write: {error.strerror}; free the disk and continue") from error
+
+
+def _print_line(text: str) -> None:
+    if sys.stdout is None:
+        return
+    try:
+        print(text, flush=True)
+    except OSError:  # the pipe is closed, or the disk of a log full
+        silence(sys.stdout)
 
 
 def _read_step(line: str) -> float:

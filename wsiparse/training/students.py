@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wsiparse.errors import InputError
-from wsiparse.files import write_whole
 from wsiparse.models.biomedparse import SIDE
-from wsiparse.models.checkpoint import FORMAT, load_weights, rename_ours
+from wsiparse.models.checkpoint import FORMAT, load_weights, rename_ours, write_safetensors
 from wsiparse.models.load import list_models
 from wsiparse.models.network import PUBLISHED, STRIDE, Network, Sizes, build_biomedparse
 from wsiparse.models.open_model import Header, is_open_weights, read_weights, write_weights
@@ -74,7 +73,8 @@ class OpenStudent:
         sizes = self.network.sizes
         training = {**settings.notes, "steps": settings.steps, "seed": settings.seed, "sizes": asdict(sizes)}
         header = Header(settings.name, sizes, ontology.targets, settings.tile, training)
-        write_weights(path, header, weights)
+        with write_safetensors(path) as partial:
+            write_weights(partial, header, weights)
 
 
 class PromptedNetwork(nn.Module):
@@ -121,7 +121,7 @@ class BiomedParseStudent:
     def write(self, path: Path, weights: dict[str, Tensor], ontology: Ontology, settings: TrainingSettings) -> None:
         """Write the tensors under the official names."""
         named = {rename_ours(name.removeprefix("parts.")): tensor.contiguous() for name, tensor in weights.items()}
-        with write_whole(path) as partial:
+        with write_safetensors(path) as partial:
             save_file(named, partial, {"format": FORMAT})
 
 
