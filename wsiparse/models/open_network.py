@@ -41,15 +41,16 @@ class Sizes:
 
 
 class Convolution(nn.Sequential):
-    """3×3 convolution and its batch normalisation, without the nonlinearity."""
+    """3×3 convolution, its batch normalisation, a shortcut where there is one, and the nonlinearity."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs))
 
-
-def _rectify(x: Tensor) -> Tensor:
-    """In place: an array less to be made and read, at each of some thirty steps."""
-    return functional.relu(x, inplace=True)
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Features at least 0; a shortcut has their shape."""
+        found: Tensor = self[1](self[0](x))
+        # In place: an array less to be made and read, at each of some thirty steps.
+        return functional.relu(found if shortcut is None else found.add_(shortcut), inplace=True)
 
 
 class ResidualBlock(nn.Module):
@@ -62,7 +63,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the same shape [N, C, H, W]."""
-        return _rectify(self.second(_rectify(self.first(x))).add_(x))
+        features: Tensor = self.second(self.first(x), x)
+        return features
 
 
 class ImageEncoder(nn.Module):
@@ -89,10 +91,10 @@ class ImageEncoder(nn.Module):
         """Features [N, C, H / 2, W / 2] of images [N, 3, H, W]; H and W are multiples of the stride."""
         # White becomes 0, so that the zeros around a tile look like empty glass. Folding 2×2 pixels into channels
         # halves the resolution of the costly layers and loses nothing.
-        x = self.levels[0](_rectify(self.stem(functional.pixel_unshuffle(1 - image, 2))))
+        x = self.levels[0](self.stem(functional.pixel_unshuffle(1 - image, 2)))
         skips = [x]
         for index, down in enumerate(self.downs):
-            x = self.levels[index + 1](_rectify(down(x)))
+            x = self.levels[index + 1](down(x))
             skips.append(x)
         for index in reversed(range(len(self.ups))):
             x = functional.interpolate(self.ups[index](x), scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from wsiparse.models.devices import multiplies_bfloat16
+from wsiparse.models.execution import Execution, ModelOptions
+from wsiparse.models.fused import FusedConvolution, can_fuse, fuse_convolutions
+from wsiparse.models.open_network import (
+    Convolution,
+    ImageEncoder,
+    OpenNetwork,
+    Sizes,
+    fold_normalization,
+    place_network,
+)
+
+SIZES = Sizes(channels=(8, 16, 24), blocks=(1, 2, 1), embedding=8, text_width=16, text_heads=2, buckets=64)
+CPU = torch.device("cpu")
+HALF = ModelOptions(precision="bfloat16")
+
+pytestmark = pytest.mark.skipif(not can_fuse(Execution()), reason="this torch has no oneDNN")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ImageEncoder:
+    """One whose normalisation does something and is folded."""
+    torch.manual_seed(0)
+    network = OpenNetwork(SIZES)
+    network.train().image(torch.rand(4, 3, 64, 64))  # moves the running statistics off their start
+    return place_network(fold_normalization(network.eval()), CPU).image
+
+
+def fuse(encoder: ImageEncoder, kind: torch.dtype) -> ImageEncoder:
+    fused = copy.deepcopy(encoder)
+    fuse_convolutions(fused, kind)
+    return fused
+
+
+@torch.inference_mode()
+def test_a_fused_encoder_answers_as_the_steps_one_after_another(encoder: ImageEncoder) -> None:
+    images = torch.rand(2, 3, 64, 96)
+    torch.testing.assert_close(fuse(encoder, torch.float32)(images), encoder(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(CPU), reason="this processor does not multiply in bfloat16")
+@torch.inference_mode()
+def test_in_bfloat16_a_fused_encoder_is_as_near_to_float32_as_the_steps_are(encoder: ImageEncoder) -> None:
+    images = torch.rand(2, 3, 64, 96)
+    exact, fused = encoder(images), fuse(encoder, torch.bfloat16)(images)
+    with Execution(options=HALF).round_products():
+        steps = encoder(images)
+    assert fused.dtype == torch.bfloat16
+    assert (fused.float() - exact).abs().mean() < 1.5 * (steps.float() - exact).abs().mean()
+
+
+def test_all_convolutions_of_three_by_three_are_replaced_and_the_head_is_left(encoder: ImageEncoder) -> None:
+    fused = fuse(encoder, torch.bfloat16)
+    kinds = [type(module) for module in fused.modules()]
+    assert Convolution not in kinds
+    assert kinds.count(FusedConvolution) == sum(isinstance(module, Convolution) for module in encoder.modules())
+    assert fused.head.weight.dtype == torch.float32  # prompts are multiplied with it in single precision
+
+
+def test_only_a_processor_that_multiplies_in_the_precision_fuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_fuse(Execution())
+    assert not can_fuse(Execution(device=torch.device("cuda")))
+    assert not can_fuse(Execution(options=ModelOptions(compile="default")))  # its compiler fuses by itself
+    for able in (False, True):
+        monkeypatch.setattr("wsiparse.models.fused.multiplies_bfloat16", lambda device, able=able: able)
+        assert can_fuse(Execution(options=HALF)) is able
