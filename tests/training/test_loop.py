@@ -356,7 +356,7 @@ def test_a_sitting_starts_from_what_the_one_before_writes(
 ) -> None:
     monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
     first, second = (read_settings(ROOT / f"configs/train/{name}.toml") for name in (earlier, later))
-    assert (ROOT / second.start).resolve() == (first.out / f"{first.name}.safetensors").resolve()
+    assert Path(second.start).resolve() == (first.out / f"{first.name}.safetensors").resolve()
     assert (first.sizes, first.targets) == (second.sizes, second.targets)
 
 

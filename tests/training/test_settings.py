@@ -97,3 +97,22 @@ def test_every_shipped_config_is_read(path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("WSIPARSE_SHARED_DATA", "MY_DATA"):
         monkeypatch.setenv(name, str(ROOT))
     assert read_settings(path).targets
+
+
+def test_paths_are_seen_from_the_config_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config(tmp_path, examples="$BLOBS/a", start="$BLOBS/lab.safetensors")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/longer.toml").write_text("extends = '../train.toml'\nout = 'out'")
+    monkeypatch.setenv("BLOBS", "blobs")
+    settings = read_settings(tmp_path / "here/longer.toml")
+    assert settings.ontology.resolve() == tmp_path / "ontology.toml"
+    assert settings.out.resolve() == tmp_path / "here/out"
+    assert settings.examples is not None
+    assert settings.examples.resolve() == tmp_path / "blobs/a"
+    assert Path(settings.start).resolve() == tmp_path / "blobs/lab.safetensors"
+
+
+@pytest.mark.parametrize("name", ["wsiparse-open1", "lab.safetensors", "lab.pt", "."])
+def test_weights_to_start_from_that_are_not_there_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"start .*: no such file; expected wsiparse-open-1, .*, or a file of weights"):
+        train(write_config(tmp_path, examples=".", start=name))

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from wsiparse.errors import InputError
+from wsiparse.kinds import is_text
+from wsiparse.models.load import list_models
 from wsiparse.models.open_network import Sizes
 from wsiparse.ontology import list_ontologies
 from wsiparse.training.kinds import (
@@ -121,7 +123,7 @@ class TrainingSettings:
 
 
 def read_settings(path: str | Path) -> TrainingSettings:
-    """Settings of a TOML file, which may name another in its folder to take the other keys from: `extends`.
+    """Settings of a TOML file, which may name another to take the other keys from: `extends`.
 
     InputError names the key that is unknown, missing or of a wrong kind.
     """
@@ -131,7 +133,7 @@ def read_settings(path: str | Path) -> TrainingSettings:
         raise InputError(f"training config {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
     _check_kinds(document, path)
     try:
-        settings = TrainingSettings(**_convert_values(document, Path(path).parent))
+        settings = TrainingSettings(**_convert_values(document))
     except TypeError as error:
         raise InputError(f"training config {path}: {error}; complete it after open-1.toml") from error
     _check_values(settings, path)
@@ -166,32 +168,34 @@ def _check_values(settings: TrainingSettings, path: str | Path) -> None:
 
 
 def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
-    """The keys of a file, and under them those of the file beside it that it extends."""
+    """The keys of a file, and under them those of the file that it extends."""
     if path.resolve() in extending:
         raise InputError(f"training config {path} extends itself; name another file in extends, or none")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
-    base = document.pop("extends", "")
+    base, document = document.pop("extends", ""), _place_paths(document, path.parent)
     if not isinstance(base, str):
         raise InputError(f"training config {path}: extends is {base!r}; expected the name of a file beside it")
     return {**_read_document(path.parent / base, (*extending, path.resolve())), **document} if base else document
 
 
-def _convert_values(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _convert_values(document: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in document.items()}
-    for key in PATHS:
-        if key in values:
-            values[key] = _place_path(key, values[key], folder)
+    values |= {key: Path(values[key]) for key in PATHS if key in values}
     if "sizes" in values:
         values["sizes"] = Sizes(**values["sizes"])
     return values
 
 
-def _place_path(key: str, text: str, folder: Path) -> Path:
-    shipped = key == "ontology" and text in list_ontologies()
-    return Path(text) if shipped else folder / _expand_path(text)
+def _place_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The keys of a file with its paths seen from where it lies, and names of what ships as they are."""
+    shipped = {"ontology": list_ontologies(), "start": list_models()}
+    texts = {key: document[key] for key in (*PATHS, "start") if is_text(document.get(key))}
+    return document | {
+        key: str(folder / _expand_path(text)) for key, text in texts.items() if text not in shipped.get(key, ())
+    }
 
 
 def _expand_path(text: str) -> Path:

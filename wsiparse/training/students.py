@@ -145,6 +145,11 @@ def find_start(settings: TrainingSettings) -> Path | None:
 
 
 def _load_student(path: Path, settings: TrainingSettings) -> Student:
+    if not path.is_file():
+        raise InputError(
+            f"start {settings.start}: no such file; expected {', '.join(list_models())}, or a file of weights, seen "
+            "from the config's folder"
+        )
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
     header, network = read_weights(path)
