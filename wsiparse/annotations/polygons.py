@@ -45,7 +45,8 @@ def join_blocks(
     Blocks come row by row, in any order within a row; PlanError if they do not. Pieces of one target that share a pixel
     edge of a border become one object. Objects come by their bottommost, then rightmost pixel, so that each is passed
     on once the blocks around it are there; those below their target's `min_area_um2` are dropped. `area_um2` counts
-    pixels; the outline, of level-0 pixels, is simplified within `tolerance` canvas pixels (see `simplify_outlines`).
+    pixels; the outline, of level-0 pixels, is simplified within `tolerance` canvas pixels (see `simplify_outlines`)
+    and ends where the slide ends.
     Memory holds a row of blocks and the objects that reach beyond it.
     """
     for batch in join_batches(blocks, targets, grid, slide_grid, tolerance):
@@ -88,7 +89,8 @@ def _smallest_pixels(targets: Sequence[Target], grid: Grid) -> NDArray[np.float6
 
 def _annotate(pieces: Pieces, targets: Sequence[Target], grids: tuple[Grid, Grid], tolerance: float) -> Batch:
     grid, slide_grid = grids
-    polygons = simplify_outlines(pieces.outlines, grid.scale_to(slide_grid), tolerance)
+    corner = slide_grid.width, slide_grid.height
+    polygons = simplify_outlines(pieces.outlines, grid.scale_to(slide_grid), tolerance, corner)
     names = [targets[code - 1].name for code in pieces.codes.tolist()]
     areas = np.asarray(pieces.pixels * grid.pixel_area_um2)
     shapes = measure_shapes(polygons, slide_grid)

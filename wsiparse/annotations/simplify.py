@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from wsiparse.annotations.clipping import ENDLESS, Corner, clip_points, clip_polygons
 from wsiparse.annotations.outlines import Outlines, Polygons, take_rings
 
 PRECISION = 0.01
@@ -38,25 +40,42 @@ Rings = tuple[Points, Offsets]
 """Closed rings, one after another."""
 
 
-def simplify_outlines(outlines: Outlines, scale: float, tolerance: float) -> Polygons:
+class _Limits(NamedTuple):
+    """What bounds the outlines of one attempt."""
+
+    scale: float
+    tolerance: float
+    corner: Corner
+
+
+def simplify_outlines(outlines: Outlines, scale: float, tolerance: float, corner: Corner = ENDLESS) -> Polygons:
     """Valid polygons of few corners in level-0 pixels, on QuPath's 0.01 pixel grid, from exact ones in canvas pixels.
 
-    `scale` is level-0 pixels per canvas pixel. Points are dropped by Douglas and Peucker's method, where it saves more
-    after stairs were cut at the middle of their steps, together within `tolerance` canvas pixels. Then each ring is
-    grown or shrunk about its centroid to its old area, moving no corner by more than `tolerance` again. Where that
-    fails to keep the area within 0.1 %, the holes or the validity, it is tried again with care for what is near, then
-    the tolerance is halved, and at last the outline is left exact.
+    `scale` is level-0 pixels per canvas pixel, `corner` where the slide ends; no outline reaches beyond it. Points are
+    dropped by Douglas and Peucker's method, where it saves more after stairs were cut at the middle of their steps,
+    together within `tolerance` canvas pixels. Then each ring is grown or shrunk about its centroid to its old area,
+    moving no corner by more than `tolerance` again. Where that fails to keep the area within 0.1 %, the holes or the
+    validity, it is tried again with care for what is near, then the tolerance is halved, and at last the outline is
+    left exact. Areas are those within the slide.
     """
     result = np.empty(len(outlines), object)
     left = np.arange(len(outlines))
     for drop, limit in _list_attempts(tolerance):
         exact = outlines.take(left)
-        polygons, good = _fit(drop(exact, limit), exact, (scale, limit))
+        polygons, good = _fit(drop(exact, limit), exact, _Limits(scale, limit, corner))
         result[left[good]] = polygons
         left = left[~good]
     exact_polygons = outlines.take(left).to_shapely()
-    result[left] = snap_polygons(shapely.transform(exact_polygons, lambda points: points * scale))
+    result[left] = _clip_exact(shapely.transform(exact_polygons, lambda points: points * scale), corner)
     return _drop_repeated(result)
+
+
+def _clip_exact(polygons: Polygons, corner: Corner) -> Polygons:
+    # What lies in less than a step of QuPath's grid along the edge would vanish there, and has been counted.
+    clipped = snap_polygons(clip_polygons(polygons, corner))
+    vanished = shapely.is_empty(clipped)
+    clipped[vanished] = snap_polygons(polygons[vanished])
+    return clipped
 
 
 def _list_attempts(tolerance: float) -> Iterator[tuple[Callable[[Outlines, float], Rings], float]]:
@@ -138,7 +157,7 @@ def _cut_corners(points: Points, rings: Offsets) -> Rings:
     return np.insert(kept, starts[1:], kept[starts[:-1]], axis=0), starts + np.arange(len(starts))
 
 
-def _fit(simple: Rings, outlines: Outlines, limits: tuple[float, float]) -> tuple[Polygons, NDArray[np.bool_]]:
+def _fit(simple: Rings, outlines: Outlines, limits: _Limits) -> tuple[Polygons, NDArray[np.bool_]]:
     """Level-0 polygons whose rings have their old areas, and which outlines they are of."""
     whole = np.diff(simple[1]) >= _CLOSED
     good = np.logical_and.reduceat(whole, outlines.polygons[:-1]) if len(outlines) else np.empty(0, np.bool_)
@@ -149,9 +168,10 @@ def _fit(simple: Rings, outlines: Outlines, limits: tuple[float, float]) -> tupl
     if exact is not outlines:
         points, rings = take_rings(simple, np.flatnonzero(np.repeat(good, np.diff(outlines.polygons))))
     areas, _ = _measure_rings(exact.points.astype(float), exact.rings)
-    fitted = _fit_areas(points, rings, areas, limits)
+    aims = _aim_areas(exact, areas, limits)
+    fitted = _fit_areas((points, rings), areas, aims, limits)
     polygons = np.asarray(shapely.from_ragged_array(_POLYGON, fitted, (rings, exact.polygons)))
-    fits = _keep_areas(fitted, rings, areas * limits[0] ** 2, exact.polygons) & shapely.is_valid(polygons)
+    fits = _keep_areas(fitted, rings, aims, exact.polygons) & shapely.is_valid(polygons)
     good[good] = fits
     return polygons[fits], good
 
@@ -161,8 +181,18 @@ def _keep_areas(points: Points, rings: Offsets, areas: Values, polygons: Offsets
     return np.asarray(np.abs(now - old) <= AREA_ERROR * old)
 
 
-def _fit_areas(points: Points, rings: Offsets, areas: Values, limits: tuple[float, float]) -> Points:
-    scale, tolerance = limits
+def _aim_areas(exact: Outlines, areas: Values, limits: _Limits) -> Values:
+    """What rings of these areas in canvas pixels enclose of the slide, in its pixels."""
+    placed, whole = exact.points.astype(float) * limits.scale, areas * limits.scale**2
+    beyond = np.logical_or.reduceat((placed > limits.corner).any(axis=1), exact.rings[:-1])
+    if not beyond.any():
+        return whole
+    within, _ = _measure_rings(clip_points(placed, limits.corner), exact.rings)
+    return np.where(beyond, within, whole)
+
+
+def _fit_areas(simple: Rings, areas: Values, aims: Values, limits: _Limits) -> Points:
+    (points, rings), (scale, tolerance, corner) = simple, limits
     now, centers = _measure_rings(points, rings)
     lengths = np.diff(rings)
     spokes, fitted = points - np.repeat(centers, lengths, axis=0), np.empty_like(points)
@@ -174,14 +204,19 @@ def _fit_areas(points: Points, rings: Offsets, areas: Values, limits: tuple[floa
         part, starts = take_rings((spokes, rings), np.flatnonzero(left))
         owners = np.repeat(np.flatnonzero(left), lengths[left])
         moved = (centers[owners] + part * factors[owners, None]) * scale + _spread(starts, attempt)
-        fitted[np.repeat(left, lengths)] = moved = np.round(moved, _DIGITS)
-        ratios = _measure_rings(moved, starts)[0] / (areas[left] * scale**2)
+        fitted[np.repeat(left, lengths)] = moved = clip_points(np.round(moved, _DIGITS), corner)
+        ratios = _divide(_measure_rings(moved, starts)[0], aims[left])
         wrong = np.abs(ratios - 1) > AREA_ERROR
         left[left] = wrong
         if not wrong.any():
             break
         factors[left] /= np.sqrt(np.maximum(ratios[wrong], 0.5))
     return fitted
+
+
+def _divide(areas: Values, aims: Values) -> Values:
+    """How much too large rings are; 1 for one of which nothing lies within the slide."""
+    return np.divide(areas, aims, out=np.ones_like(areas), where=aims != 0)
 
 
 def _spread(rings: Offsets, attempt: int) -> Points:
