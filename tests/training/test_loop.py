@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from tests.training.teaching import TILES
 from wsiparse.errors import InputError, ModelError, RunError, TargetError
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.open_model import read_weights
+from wsiparse.ontology import Ontology, Target
 from wsiparse.runs.lock import hold_lock
-from wsiparse.training.batches import BatchSource, invent_word, word_prompt
+from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_likes, word_prompt
 from wsiparse.training.loop import (
     UNASKED,
     advance,
@@ -268,6 +270,15 @@ def test_in_a_share_of_the_steps_crops_go_on_as_mirror_images(tmp_path: Path) ->
         modes = {m.padding_mode for m in session.network.modules() if isinstance(m, torch.nn.Conv2d) and any(m.padding)}
         assert modes == {"reflect" if batch.mirrored else "zeros"}
     assert {m.padding_mode for m in session.average.modules() if isinstance(m, torch.nn.Conv2d)} == {"zeros"}
+
+
+def test_targets_that_differ_in_signs_alone_are_refused(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    pairs = (("Ki67+", "Ki67-"), ("a" + " a" * 15 + " b", "a" + " a" * 15 + " c"))
+    for words in pairs:
+        ontology = Ontology(tuple(Target(word, word, word, (0, 0, 0), 0.5) for word in words))
+        with pytest.raises(TargetError, match=f"reads {re.escape(repr(words[0]))} of .* alike; expected words"):
+            refuse_likes(list_prompts(ontology, settings), start_student(settings).tokenize)
 
 
 def test_prompts_vary_in_their_words(tmp_path: Path) -> None:

@@ -111,6 +111,17 @@ def test_a_target_without_an_example_is_refused(tmp_path: Path) -> None:
         load_lesson(read_settings(config), TILES)
 
 
+def test_a_target_that_is_kept_apart_alone_is_told_so(tmp_path: Path) -> None:
+    config = make_table(tmp_path)
+    fill_mask(tmp_path, 0, 0)
+    table = tmp_path / "examples.csv"
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join([*rows[:2], rows[4]]))
+    told = r"\(0 samples to learn from; skipped 1: empty mask \(0\.png\); 1 images and 0 slides kept apart\)"
+    with pytest.raises(InputError, match=f"no training example shows 'dark disc' {told}"):
+        load_lesson(read_settings(config), TILES)
+
+
 def rename(folder: Path, *names: str) -> None:
     """Write other names into the table's rows, as a spreadsheet saves it."""
     head, *rows = (folder / "examples.csv").read_text().splitlines()

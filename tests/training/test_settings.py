@@ -81,6 +81,8 @@ def test_a_config_is_refused_by_the_key_that_is_wrong(tmp_path: Path) -> None:
     [
         ({"boost": {"drak disc": 2.0}}, "unknown target 'drak disc'"),
         ({"absent_prompts": ["骨"]}, "prompt '骨' holds no word"),
+        ({"absent_prompts": ["Dark disc!"]}, "'Dark disc!' of absent_prompts and 'dark disc' of dark disc alike"),
+        ({"targets": ["dark disc", "black disc"]}, "targets name 'dark disc' twice, as 'black disc' too"),
     ],
 )
 def test_words_that_nobody_knows_are_refused_before_the_first_step(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from wsiparse.errors import TargetError
 from wsiparse.ontology import Ontology, Target
 from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
@@ -40,7 +41,7 @@ class Batch:
 class BatchSource:
     """Draws the batch of any step from the step's number alone: a continued run sees what it would have seen.
 
-    Raises TargetError for a boost of what is not learned, and for a prompt that the network cannot read.
+    Raises TargetError for a boost of what is not learned, and for prompts that the network cannot read or tell apart.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class BatchSource:
         self._supervision = Supervision.of(ontology)
         boost = {ontology.find(name).name: times for name, times in settings.boost.items()}
         self._chances = weigh_pictures(pictures, boost, settings.bare_boost)
-        tokenize(list_prompts(ontology, settings))
+        refuse_likes(list_prompts(ontology, settings), tokenize)
 
     def draw(self, step: int) -> Batch:
         """The batch of a step."""
@@ -120,11 +121,26 @@ def take_images(batch: Batch, part: slice) -> Batch:
     return Batch(batch.images[part], batch.truth[part], batch.known[part], batch.hidden[part], batch.tokens)
 
 
-def list_prompts(ontology: Ontology, settings: TrainingSettings) -> list[str]:
-    """Everything that may be asked for by name: prompts as they are, and within each template names and synonyms."""
-    words = [word for target in ontology.targets for word in (target.name, *target.synonyms)]
-    framed = [template.format(word) for template in settings.templates for word in (*words, *settings.absent_prompts)]
-    return [*(target.prompt for target in ontology.targets), *settings.absent_prompts, *framed]
+def list_prompts(ontology: Ontology, settings: TrainingSettings) -> list[tuple[str, str]]:
+    """All that may be asked for by name, each after what it asks for: prompts, and names and synonyms in templates."""
+    own = [(target.name, target.prompt) for target in ontology.targets]
+    words = [(target.name, word) for target in ontology.targets for word in (target.name, *target.synonyms)]
+    absent = [("absent_prompts", prompt) for prompt in settings.absent_prompts]
+    framed = [(name, text.format(word)) for text in settings.templates for name, word in (*words, *absent)]
+    return [*own, *absent, *framed]
+
+
+def refuse_likes(prompts: Sequence[tuple[str, str]], tokenize: Tokenize) -> None:
+    """Raise TargetError where two prompts, each after what it asks for, are read alike but ask for different things."""
+    owners: dict[bytes, tuple[str, str]] = {}
+    tokens = tokenize([prompt for _, prompt in prompts]).numpy()
+    for (owner, prompt), row in zip(prompts, tokens, strict=True):
+        first, earlier = owners.setdefault(row.tobytes(), (owner, prompt))
+        if first != owner:
+            raise TargetError(
+                f"the network reads {earlier!r} of {first} and {prompt!r} of {owner} alike; expected words that differ "
+                "in letters or digits, not in signs such as + and - or late in a long text; reword one of them"
+            )
 
 
 def word_prompt(target: Target, templates: Sequence[str], random: np.random.Generator) -> str:

@@ -91,13 +91,14 @@ def find_fault(picture: Picture) -> str:
     return "all-foreground mask" if (filled == 1).any() else ""
 
 
-def refuse_untaught(ontology: Ontology, samples: Iterable[Sample]) -> None:
-    """Raise InputError where a target has no example to learn from."""
+def refuse_untaught(ontology: Ontology, samples: Sequence[Sample], others: Sequence[str] = ()) -> None:
+    """Raise InputError where a target has no example to learn from, with lines about what is no such: `others`."""
     shown = {name for sample in samples for name in sample.present}
     if untaught := [target.name for target in ontology.targets if target.name not in shown]:
         raise InputError(
-            f"no training example shows {_list_first([repr(name) for name in untaught])}; expected some of every "
-            "target; add data, or take it out of targets"
+            f"no training example shows {_list_first([repr(name) for name in untaught])} "
+            f"({'; '.join([f'{len(samples)} samples to learn from', *others])}); expected some of every target; add "
+            "data, put into train what is kept apart, or take it out of targets"
         )
 
 

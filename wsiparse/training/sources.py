@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from wsiparse.annotations.mapping import load_mapping
-from wsiparse.errors import ReferenceFileError, SlideError
+from wsiparse.errors import ReferenceFileError, SlideError, TargetError
 from wsiparse.evaluation.names import IGNORED, TargetNames
 from wsiparse.evaluation.references import read_reference
 from wsiparse.models.tile_sizes import TileSizes
@@ -64,6 +64,9 @@ class _Data:
         images = [group for group in self.images if group[0].part == part]
         return _Data(images, [placed for placed in self.slides if placed.part == part])
 
+    def describe_kept(self) -> str:
+        return f"{len(self.images)} images and {len(self.slides)} slides kept apart"
+
     def list_cases(self) -> list[tuple[str, str]]:
         images = [(group[0].case, group[0].part) for group in self.images]
         return images + [(placed.case, placed.part) for placed in self.slides]
@@ -109,9 +112,15 @@ class _Loading:
 
 
 def choose_targets(settings: TrainingSettings) -> Ontology:
-    """The targets to learn, in the order the config names them."""
+    """The targets to learn, in the order the config names them; TargetError for one that is unknown or named twice."""
     ontology = load_ontology(settings.ontology)
-    return Ontology(tuple(ontology.find(name) for name in settings.targets))
+    found: dict[str, Target] = {}
+    for name in settings.targets:
+        target = ontology.find(name)
+        if target.name in found:
+            raise TargetError(f"targets name {target.name!r} twice, as {name!r} too; expected each once; take one out")
+        found[target.name] = target
+    return Ontology(tuple(found.values()))
 
 
 def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
@@ -132,7 +141,7 @@ def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
     train = loading.load_all(data.part("train"))
     test = loading.load_few(data.part("test"), settings.check_pictures)
     screening.close()
-    refuse_untaught(ontology, train)
+    refuse_untaught(ontology, train, [*screening.describe(), data.part("test").describe_kept()])
     return Lesson(ontology, train, test, screening)
 
 
