@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,26 @@ def test_what_sets_two_evaluations_apart_is_told(tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert all(line in printed and line in files[1].read_text(encoding="utf-8") for line in expected)
     assert json.loads(files[0].read_text())["differences"] == expected
+
+
+def test_the_summaries_of_slides_are_read_once_for_each_thing_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (evaluated(tmp_path / name, of(FIRST), {"reference": None}) for name in ("a", "b"))
+    for n in range(8):
+        parse(first, f"s{n}", "one")
+        parse(second, f"s{n}", "one")
+    asked: list[tuple[str, str]] = []
+    fingerprint = Run.parsed_file
+
+    def count(run: Run, slide: str) -> str | None:
+        asked.append((run.path.name, slide))
+        return fingerprint(run, slide)
+
+    monkeypatch.setattr(Run, "parsed_file", count)
+    files = ["-o", str(tmp_path / "c.json"), "--page", str(tmp_path / "c.html")]
+    assert main(["compare", str(first.path), str(second.path), *files]) == 0
+    assert set(Counter(asked).values()) == {3}  # for the tests, for what sets the runs apart, and for the gains
 
 
 def test_runs_that_were_evaluated_alike_are_not_set_apart(tmp_path: Path) -> None:

@@ -74,22 +74,21 @@ def _add_compare(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from wsiparse.runs.compare import compare_folders, find_differences, write_comparison
+    from wsiparse.runs.compare import RunsComparison, write_comparison
     from wsiparse.runs.run import open_run
     from wsiparse.views.comparison import tabulate_comparison
     from wsiparse.views.comparison_page import write_comparison_page
 
-    runs = (open_run(options.first), open_run(options.second))
-    compared = compare_folders(*runs, options.metric)
-    console.print(tabulate_comparison(compared))
-    if left_out := max(part.left_out for part in compared):
+    compared = RunsComparison(open_run(options.first), open_run(options.second), options.metric)
+    console.print(tabulate_comparison(compared.targets))
+    if left_out := max(part.left_out for part in compared.targets):
         console.print(f"{left_out} slides left out: evaluated in one run alone, or without a {options.metric}")
-    for line in find_differences(*runs):
+    for line in compared.differences:
         console.print(line)
     if options.output:
-        write_comparison(options.output, runs, options.metric, compared)
+        write_comparison(options.output, compared)
         console.print(f"comparison: {options.output}")
     if options.page:
-        write_comparison_page(options.page, runs, options.metric, compared)
+        write_comparison_page(options.page, compared)
         console.print(f"page: {options.page}")
     return OK

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -170,17 +171,40 @@ def _compare_target(target: str, one: Values, other: Values) -> TargetComparison
     return TargetComparison(target, means[0], means[1], len(pairs), left_out, compare_runs(pairs[:, 0], pairs[:, 1]))
 
 
-def write_comparison(path: Path, runs: tuple[Run, Run], metric: str, comparisons: Sequence[TargetComparison]) -> None:
+@dataclass(frozen=True)
+class RunsComparison:
+    """Two runs held against each other in one metric; what it says of them is read once, when it is first asked for."""
+
+    first: Run
+    second: Run
+    metric: str = "dice"
+
+    @cached_property
+    def targets(self) -> list[TargetComparison]:
+        """Each target that both have evaluated."""
+        return compare_folders(self.first, self.second, self.metric)
+
+    @cached_property
+    def differences(self) -> list[str]:
+        """What sets them apart beside the runs themselves."""
+        return find_differences(self.first, self.second)
+
+    @cached_property
+    def gains(self) -> list[ShapeGain]:
+        """By slide and target, with the shape of what was to be found."""
+        return list_gains(self.first, self.second, self.metric)
+
+
+def write_comparison(path: Path, compared: RunsComparison) -> None:
     """Write a comparison as JSON: the means, the mean and median difference with its interval, both tests.
 
     And the gains by the shape of what was to be found, with the line through them for each ratio.
     """
-    gains = list_gains(*runs, metric)
-    folders = {name: str(run.path.resolve()) for name, run in zip(("first", "second"), runs, strict=True)}
-    targets = [_describe_target(part) for part in comparisons]
-    trends = {name: blank_nan(asdict(trend)) for name, trend in find_trends(gains).items()}
-    shape = {"trends": trends, "gains": [asdict(gain) for gain in gains]}
-    settings = {"metric": metric, "differences": find_differences(*runs), "resampling": asdict(Resampling())}
+    folders = {name: str(getattr(compared, name).path.resolve()) for name in ("first", "second")}
+    targets = [_describe_target(part) for part in compared.targets]
+    trends = {name: blank_nan(asdict(trend)) for name, trend in find_trends(compared.gains).items()}
+    shape = {"trends": trends, "gains": [asdict(gain) for gain in compared.gains]}
+    settings = {"metric": compared.metric, "differences": compared.differences, "resampling": asdict(Resampling())}
     write_json(path, {**folders, **settings, "targets": targets, "irregularity": shape})
 
 

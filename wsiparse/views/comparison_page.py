@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsiparse.evaluation.shape import Trend
-from wsiparse.runs.compare import ShapeGain, TargetComparison, find_differences, find_trends, list_gains
-from wsiparse.runs.run import Run
+from wsiparse.runs.compare import RunsComparison, ShapeGain, TargetComparison, find_trends
 from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table, write_page
 from wsiparse.views.plots import Dot, draw_gains
 
@@ -16,19 +15,16 @@ RATIOS = {"box_ratio": "box ratio", "convex_ratio": "convex ratio", "inertia_rat
 _PALETTE = ((91, 127, 181), (203, 108, 72), (88, 150, 96), (150, 96, 160), (120, 120, 120))
 
 
-def write_comparison_page(
-    path: Path, runs: tuple[Run, Run], metric: str, comparisons: Sequence[TargetComparison]
-) -> None:
+def write_comparison_page(path: Path, compared: RunsComparison) -> None:
     """Write a comparison as one HTML file that needs no other."""
-    gains = list_gains(*runs, metric)
-    names = [run.path.resolve().name for run in runs]
+    names = [run.path.resolve().name for run in (compared.first, compared.second)]
     note = Html(
         "<p>Differences are B less A on the same slides; p of Wilcoxon's test (ranks) and of Student's (mean).</p>"
     )
-    apart = join(Html(f"<p>{escape(line)}</p>") for line in find_differences(*runs))
-    sections = [make_section(f"Both runs: {metric}", note, _tabulate(comparisons), apart)]
-    if gains:
-        sections.append(make_section("Gain against irregular shape", *_show_gains(gains)))
+    apart = join(Html(f"<p>{escape(line)}</p>") for line in compared.differences)
+    sections = [make_section(f"Both runs: {compared.metric}", note, _tabulate(compared.targets), apart)]
+    if compared.gains:
+        sections.append(make_section("Gain against irregular shape", *_show_gains(compared.gains)))
     write_page(path, f"A: {names[0]} · B: {names[1]}", "Two runs over the same slides", sections)
 
 
