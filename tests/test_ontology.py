@@ -157,6 +157,8 @@ def test_an_ontology_extends_another_and_changes_only_what_it_says(tmp_path: Pat
     ("text", "message"),
     [
         ('extends = "o.toml"', "extends itself"),
+        ('extends = "a/../o.toml"', "extends itself"),
+        ("", r"no target in it; expected a \[\[target\]\] table"),
         ('extends = "radiology"', "expected one of open-1, pathology"),
         ("targets = []", "unknown key 'targets'"),
         ("[[target]]\nname = 'a'\n[[target]]\nname = 'A'", "'a' is defined twice"),
@@ -169,9 +171,15 @@ def test_an_ontology_extends_another_and_changes_only_what_it_says(tmp_path: Pat
     ],
 )
 def test_a_wrong_ontology_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a").mkdir()
     with pytest.raises(InputError, match=message) as caught:
         load_ontology(write_ontology(tmp_path / "o.toml", text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_windows_marked_as_utf_8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "o.toml").write_text('extends = "pathology"', encoding="utf-8-sig")
+    assert load_ontology(tmp_path / "o.toml") == PUBLISHED
 
 
 @given(st.sampled_from(PUBLISHED.targets), st.data())

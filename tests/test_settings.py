@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from wsiparse.commands.settings import add_settings, read_settings
-from wsiparse.runs.config import RunConfig
+from wsiparse.runs.config import RunConfig, load_config
 from wsiparse.runs.connect import JOB_SYSTEMS
 
 
@@ -34,3 +35,8 @@ def test_every_setting_can_be_given_on_the_command_line() -> None:
     add_settings(parser)
     assert RunConfig.model_fields.keys() <= {action.dest for action in parser._actions}
     assert read_settings(parser.parse_args(["--simplify", "0"])).simplify == 0
+
+
+def test_a_file_that_windows_marked_as_utf_8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("workers = 2", encoding="utf-8-sig")
+    assert load_config(tmp_path / "run.toml", {}).workers == 2

@@ -213,6 +213,8 @@ def load_ontology(source: str | Path) -> Ontology:
     """
     path = _find_ontology(str(source), Path())
     targets = tuple(parse_target(entry, str(path)) for entry in _read_entries(path, ()).values())
+    if not targets:
+        raise InputError(f"ontology {path}: no target in it; expected a [[target]] table or more, or `extends`")
     try:
         return Ontology(targets)
     except InputError as error:
@@ -230,11 +232,11 @@ def _find_ontology(source: str, folder: Path) -> Path:
 
 def _read_entries(path: Path, readers: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
     """The tables of a file and of what it extends, by their names in small letters."""
-    if path in readers:
+    if path.resolve() in readers:
         raise InputError(f"ontology {path}: extends itself; expected another ontology; remove one `extends`")
     document = _read_document(path)
     base = document.get("extends")
-    entries = _read_entries(_find_ontology(base, path.parent), (*readers, path)) if base else {}
+    entries = _read_entries(_find_ontology(base, path.parent), (*readers, path.resolve())) if base else {}
     own = [(_fold(str(entry.get("name", ""))), entry) for entry in document.get("target", [])]
     for name, entry in own:
         entries[name] = _fill_prompt({**entries.get(name, {}), **entry}, document.get("template"))
@@ -256,7 +258,7 @@ def _fill_prompt(entry: dict[str, Any], template: str | None) -> dict[str, Any]:
 def _read_document(path: Path) -> dict[str, Any]:
     expected = f"expected one of {', '.join(list_ontologies())}, or a TOML file of [[target]] tables"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"ontology {path}: {error.strerror}; {expected}") from error
     except ValueError as error:

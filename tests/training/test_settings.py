@@ -118,3 +118,10 @@ def test_paths_are_seen_from_the_config_that_names_them(tmp_path: Path, monkeypa
 def test_weights_to_start_from_that_are_not_there_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"start .*: no such file; expected wsiparse-open-1, .*, or a file of weights"):
         train(write_config(tmp_path, examples=".", start=name))
+
+
+def test_a_file_that_windows_marked_as_utf_8_is_read(tmp_path: Path) -> None:
+    config = write_config(tmp_path, examples=".")
+    before = read_settings(config)
+    config.write_text(config.read_text(), encoding="utf-8-sig")
+    assert read_settings(config) == before

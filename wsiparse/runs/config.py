@@ -124,7 +124,7 @@ def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a config file; InputError where it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; expected a TOML file") from error
     except ValueError as error:

@@ -172,7 +172,7 @@ def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in extending:
         raise InputError(f"training config {path} extends itself; name another file in extends, or none")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
     base, document = document.pop("extends", ""), _place_paths(document, path.parent)
