@@ -115,8 +115,11 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(tmp_path: Path) ->
         compare_folders(first, first, "hd95_um")
     with pytest.raises(InputError, match="expected one of dice, iou"):
         compare_folders(first, first, "beauty")
+    (tmp_path / "b/evaluation.csv").write_text("slide,target\ns0,nuclei\n")
+    with pytest.raises(InputError, match="wsiparse evaluate .*again"):
+        compare_folders(other, first)
     (tmp_path / "a/evaluation.csv").unlink()
-    with pytest.raises(InputError, match="wsiparse evaluate"):
+    with pytest.raises(InputError, match="evaluation.csv: No such file or directory; run `wsiparse evaluate .*first"):
         compare_folders(first, other)
 
 

@@ -71,8 +71,10 @@ def read_metric(run: Run, metric: str) -> dict[str, Values]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["slide"]]
             values = [(row["target"], row["slide"], float(row[metric] or math.nan)) for row in rows]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: no column {metric!r} ({error}); run `wsiparse evaluate {run.path}` first") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run `wsiparse evaluate {run.path}` first") from error
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: no column {metric!r} ({error}); run `wsiparse evaluate {run.path}` again") from error
     targets: dict[str, dict[str, float]] = {}
     for target, slide, value in values:
         targets.setdefault(target, {})[slide] = value
