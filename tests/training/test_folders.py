@@ -124,6 +124,27 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
         load_lesson(read_folder(tmp_path), TILES)
 
 
+def test_a_mask_of_several_targets_says_what_is_expected(tmp_path: Path) -> None:
+    save_pair(tmp_path / "images/a.png", tmp_path / "masks/a.png")
+    with pytest.raises(InputError, match=r"masks/a\.png: its name says none of 2 targets; expected .* IMAGE__TARGET"):
+        load_lesson(read_folder(tmp_path, targets=("dark disc", "light disc")), TILES)
+
+
+def test_folders_among_the_images_are_mentioned(tmp_path: Path) -> None:
+    for n in range(2):
+        save_pair(tmp_path / f"train/images/{n}.png", tmp_path / f"train/masks/{n}.png", 15 + 5 * n)
+    save_pair(tmp_path / "train/images/P1/a.png", tmp_path / "train/masks/P1/a.png", 30)
+    lesson = load_lesson(read_folder(tmp_path), TILES)
+    assert lesson.screening.skipped == {"folder within a folder": ["images/P1", "masks/P1"]}
+
+
+def test_an_image_of_another_kind_is_told_the_endings(tmp_path: Path) -> None:
+    save_pair(tmp_path / "images/a.png", tmp_path / "masks/a.png")
+    (tmp_path / "images/a.png").rename(tmp_path / "images/a.jp2")
+    with pytest.raises(InputError, match=r"no image a in .*; expected one of that name, ending in \.png, \.tif"):
+        load_lesson(read_folder(tmp_path), TILES)
+
+
 def test_a_case_in_both_parts_is_refused_by_name(tmp_path: Path) -> None:
     make_published(tmp_path)
     with pytest.raises(InputError, match="case 'slide' is in train and test"):

@@ -78,14 +78,18 @@ def list_examples(folder: Path, names: TargetNames, splitting: Splitting, screen
 
 
 def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screening: Screening) -> Iterator[Example]:
+    _mention_folders(shelf, screening)
     images = _name_images(find_files(shelf.images, SUFFIXES))
     masked = set()
     for mask in find_files(shelf.masks, SUFFIXES):
         stem, word = split_mask_name(_find_stem(mask), shelf.published, images)
         if stem not in images:
-            raise InputError(f"{mask}: no image {stem} in {shelf.images}; expected one of that name; add or rename it")
+            raise InputError(
+                f"{mask}: no image {stem} in {shelf.images}; expected one of that name, ending in "
+                f"{', '.join(SUFFIXES)}; add or rename it"
+            )
         masked.add(stem)
-        target = names.resolve_file(word, mask)
+        target = _find_target(word, mask, names)
         if target not in (*names.evaluated, IGNORED):
             screening.skip("mask of another target", mask.name)
             continue
@@ -93,6 +97,23 @@ def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screenin
         yield Example(images[stem], mask, (target,), case, shelf.part or splitting.choose_part(case))
     for stem in sorted(images.keys() - masked):
         screening.skip("image without a mask", images[stem].name)
+
+
+def _find_target(word: str, mask: Path, names: TargetNames) -> str:
+    if not word and len(names.evaluated) > 1:
+        raise InputError(
+            f"{mask}: its name says none of {len(names.evaluated)} targets; expected a mask for each of them, named "
+            "IMAGE__TARGET; rename it, divide one that numbers classes, or list all in a CSV table"
+        )
+    return names.resolve_file(word, mask)
+
+
+def _mention_folders(shelf: Shelf, screening: Screening) -> None:
+    """Say which folders lie among the images and masks, for nothing in them is learned from."""
+    for folder in (shelf.images, shelf.masks):
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                screening.skip("folder within a folder", f"{folder.name}/{path.name}")
 
 
 def _name_images(paths: Iterable[Path]) -> dict[str, Path]:
