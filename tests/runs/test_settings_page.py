@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.handover import STAGING_VARIABLE
 from wsiparse.runs.submit import SlurmConfig
-from wsiparse.slides.remote import CACHE_VARIABLE, LIMIT_GB, LIMIT_VARIABLE
+from wsiparse.slides.remote import CACHE_VARIABLE
+from wsiparse.slides.slide_cache import LIMIT_GB, LIMIT_VARIABLE
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"
 ROWS = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))

@@ -17,8 +17,9 @@ from wsiparse.slides.image import VENDOR as IMAGE
 from wsiparse.slides.image import ImageReader, describe_image
 from wsiparse.slides.jpeg_tiff import JpegTiffReader
 from wsiparse.slides.openslide import OpenSlideReader, describe_openslide, detect_vendor
-from wsiparse.slides.remote import fetch_slide, is_remote, name_remote
+from wsiparse.slides.remote import is_remote, name_remote
 from wsiparse.slides.slide import Reader, Slide
+from wsiparse.slides.slide_cache import fetch_slide
 from wsiparse.slides.stored_tiles import StoredTiles
 from wsiparse.slides.tiff import check_directories, read_jpeg_levels, read_plain_levels
 

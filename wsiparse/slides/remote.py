@@ -1,26 +1,21 @@
-"""Slides behind an address (s3://, https://, …): copied whole into a local cache of bounded size, and read there."""
+"""Slides behind an address (s3://, https://, …): what an address is, and how the store behind it is reached."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import importlib
-import os
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ParamSpec, TypeVar
 
 import fsspec
 
-from wsiparse.errors import LostSlideError, PlanError, SlideError
-from wsiparse.files import write_whole
+from wsiparse.errors import LostSlideError, SlideError
 
-CACHE_VARIABLE, LIMIT_VARIABLE = "WSIPARSE_CACHE", "WSIPARSE_CACHE_GB"
-"""Environment variables: the cache's folder, best on a fast local disk, and its size."""
-LIMIT_GB = 100.0
+CACHE_VARIABLE = "WSIPARSE_CACHE"
+"""Environment variable: the folder that slides are fetched into, best on a fast local disk."""
 CONNECT_SECONDS, SILENT_SECONDS = 30, 60
 """How long a web server may take to answer at all, and between two parts of a slide."""
 MISSING, FORBIDDEN = (404, 410), (401, 403)
@@ -42,56 +37,33 @@ def name_remote(url: str) -> str:
     return PurePosixPath(url.partition("?")[0]).name
 
 
-class LocalCopy:
-    """A copy of a remote slide in the cache, which stays there until it is released or this object is gone."""
+@dataclass(frozen=True)
+class RemoteSlide:
+    """A slide of one file in a store that answered."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # The system lets go of a lock when its holder dies, in whatever way.
-        descriptor = os.open(path, os.O_RDONLY)
-        self._close = weakref.finalize(self, os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    url: str
+    size: int
+    """Bytes."""
+    key: str
+    """Changes with the file."""
+    files: fsspec.AbstractFileSystem
+    path: str
+    """Within the store."""
 
-    def __enter__(self) -> Path:
-        """The path of the copy, for a block."""
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        """Release it."""
-        self.release()
-
-    def release(self) -> None:
-        """Let others make room of it; nothing where that is done."""
-        self._close()
+    def copy_to(self, place: Path) -> None:
+        """Fetch all of it; errors are those of `find_slide`."""
+        _reach(self.url, self.files.get_file, self.path, str(place))
 
 
-def fetch_slide(url: str) -> LocalCopy:
-    """The local copy of a remote slide of one file, fetched once for all processes of a machine.
-
-    Slides that nobody holds make room, those not used for longest first. Raises SlideError where the slide cannot be
-    had, LostSlideError where that may pass, PlanError where it is larger than the whole cache.
-    """
-    files, path, size, key = _look_up(url)
-    copy = _cache_folder() / f"{key[:16]}-{name_remote(url)}"
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(copy):
-        if not copy.exists():
-            with _alone(copy.parent / "cache"):
-                _make_room(copy.parent, size, url)
-            with write_whole(copy) as partial:
-                _reach(url, files.get_file, path, str(partial))
-        os.utime(copy)
-        return LocalCopy(copy)
-
-
-def _look_up(url: str) -> tuple[fsspec.AbstractFileSystem, str, int, str]:
-    """The file system of an address, the path there, its bytes, and a key that changes with the file."""
+def find_slide(url: str) -> RemoteSlide:
+    """The slide behind an address; SlideError where there is none to be had, LostSlideError where that may pass."""
     files, path = _reach(url, _open_store, url)
     about = _reach(url, files.info, path)
     if about.get("size") is None or about.get("type") == "directory":
         raise SlideError(f"{url}: no file of a known size; remote slides are single files, copy others here")
     marks = [str(about.get(mark)) for mark in ("size", "ETag", "etag", "mtime", "created", "LastModified")]
-    return files, path, int(about["size"]), hashlib.sha256("\n".join([url, *marks]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([url, *marks]).encode()).hexdigest()
+    return RemoteSlide(url, int(about["size"]), key, files, path)
 
 
 def _reach(url: str, function: Callable[Given, Result], *arguments: Given.args, **options: Given.kwargs) -> Result:
@@ -155,52 +127,3 @@ def _open_store(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     timeout = importlib.import_module("aiohttp").ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
     files, path = fsspec.core.url_to_fs(url, client_kwargs={"timeout": timeout})
     return files, path
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache/wsiparse/slides")
-
-
-def _make_room(folder: Path, size: int, url: str) -> None:
-    limit = float(os.environ.get(LIMIT_VARIABLE) or LIMIT_GB) * 1e9
-    if size > limit:
-        raise PlanError(
-            f"{url}: {size / 1e9:.1f} GB, and the cache may hold {limit / 1e9:.1f} GB; raise {LIMIT_VARIABLE}"
-        )
-    kept = _list_copies(folder)
-    total = sum(bytes_ for _, bytes_, _ in kept)
-    for _, bytes_, oldest in sorted(kept):
-        if total + size <= limit:
-            return
-        total -= bytes_ if _remove_unused(oldest) else 0
-
-
-def _list_copies(folder: Path) -> list[tuple[float, int, Path]]:
-    """When each copy was used last, its bytes and its path."""
-    found = []
-    for file in folder.iterdir():
-        with suppress(FileNotFoundError):  # removed by hand
-            about = file.stat()
-            found.append((about.st_mtime, about.st_size, file))
-    return [copy for copy in found if not copy[2].name.startswith(".")]
-
-
-def _remove_unused(copy: Path) -> bool:
-    """Whether a copy is gone; one that is being fetched or held stays."""
-    with suppress(OSError), _lock_of(copy).open("w") as fetching, copy.open("r+b") as held:
-        for file in (fetching, held):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        copy.unlink()
-    return not copy.exists()
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process of this machine at a time, for one slide or the whole cache."""
-    with _lock_of(path).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
