@@ -116,10 +116,10 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(tmp_path: Path) ->
     with pytest.raises(InputError, match="expected one of dice, iou"):
         compare_folders(first, first, "beauty")
     (tmp_path / "b/evaluation.csv").write_text("slide,target\ns0,nuclei\n")
-    with pytest.raises(InputError, match="wsiparse evaluate .*again"):
+    with pytest.raises(InputError, match=r"wsiparse evaluate .*again"):
         compare_folders(other, first)
     (tmp_path / "a/evaluation.csv").unlink()
-    with pytest.raises(InputError, match="evaluation.csv: No such file or directory; run `wsiparse evaluate .*first"):
+    with pytest.raises(InputError, match=r"evaluation.csv: No such file or directory; run `wsiparse evaluate .*first"):
         compare_folders(first, other)
 
 
