@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from tests.training.teaching import TILES
 from wsiparse.errors import InputError, ModelError, RunError, TargetError
-from wsiparse.models.load import ModelSpec, list_models, load_model
+from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
 from wsiparse.models.open_model import read_weights
 from wsiparse.ontology import Ontology, Target
 from wsiparse.runs.lock import hold_lock
@@ -158,6 +158,16 @@ def test_training_can_start_from_weights(tmp_path: Path) -> None:
     assert train(config).exists()
     with pytest.raises(InputError, match="the config asks for"):
         train(write_config(tmp_path, out='"third"', embedding="9", steps=f'4\nstart = "{first}"'))
+
+
+def test_weights_fall_under_the_licence_of_those_started_from_unless_they_name_their_own(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    named = dataclasses.replace(settings, out=tmp_path / "named", notes={"licence": "research only"})
+    first = teach(start_student(named), named)
+    for notes, licence in (({}, "research only"), ({"licence": "CC0"}, "CC0")):
+        again = dataclasses.replace(settings, out=tmp_path / licence, start=str(first), notes=notes)
+        weights = teach(start_student(again), again)
+        assert find_licence(load_model(ModelSpec(str(weights), "cpu"))) == licence
 
 
 def test_a_network_that_is_started_from_brings_its_sizes(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class OpenStudent:
     """The network of the open model."""
 
     network: OpenNetwork
+    licence: str = ""
+    """That of the weights started from; what is learned from them is under it too, unless the notes name another."""
 
     @property
     def stride(self) -> int:
@@ -71,7 +73,9 @@ class OpenStudent:
     def write(self, path: Path, weights: dict[str, Tensor], ontology: Ontology, settings: TrainingSettings) -> None:
         """Write an open model with its header."""
         sizes = self.network.sizes
-        training = {**settings.notes, "steps": settings.steps, "seed": settings.seed, "sizes": asdict(sizes)}
+        inherited = {"licence": self.licence} if self.licence and "licence" not in settings.notes else {}
+        learned = {"steps": settings.steps, "seed": settings.seed, "sizes": asdict(sizes)}
+        training = {**settings.notes, **inherited, **learned}
         header = Header(settings.name, sizes, ontology.targets, settings.tile, training)
         with write_safetensors(path) as partial:
             write_weights(partial, header, weights)
@@ -157,7 +161,7 @@ def _load_student(path: Path, settings: TrainingSettings) -> Student:
         raise InputError(
             f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}; leave sizes out"
         )
-    return OpenStudent(network)
+    return OpenStudent(network, str(header.training.get("licence", "")))
 
 
 def freeze_rest(network: nn.Module, learn: Sequence[str]) -> nn.Module:
