@@ -51,6 +51,7 @@ def forget(folder: Path) -> None:
         (reword, "other targets;"),
         (forget, "an earlier version;"),
         (damage, "expected a whole checkpoint"),
+        (lambda folder: (folder / "out/checkpoint.pt").write_bytes(b""), "EOFError; expected a whole checkpoint"),
         (lambda folder: torch.save([], folder / "out/checkpoint.pt"), "expected a whole checkpoint"),
     ],
 )
@@ -93,6 +94,13 @@ def test_weights_that_are_or_answer_no_numbers_replace_nothing(
     with pytest.raises(ModelError, match=r"no numbers.*; lower learning_rate"):
         train(config)
     assert (weights.read_bytes(), checkpoint.read_bytes()) == before
+
+
+def test_a_checkpoint_is_no_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(make_table(tmp_path))
+    change(tmp_path, out="again", start="out/checkpoint.pt")
+    assert main(["train", str(tmp_path / "train.toml")]) == 2
+    assert "the checkpoint of a training; expected the weights that it writes at its end" in capsys.readouterr().err
 
 
 @torch.no_grad()

@@ -179,6 +179,11 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"weights {path}: {reason}; expected a PyTorch file of tensors alone") from error
+    if isinstance(tensors, dict) and "states" in tensors:
+        raise ModelError(
+            f"weights {path}: the checkpoint of a training; expected the weights that it writes at its end, a "
+            ".safetensors file in the same folder"
+        )
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ModelError(f"weights {path}: not a flat table of tensors; expected the official biomedparse_v1.pt")
     return tensors

@@ -73,8 +73,8 @@ class Checkpoint:
                 state.load_state_dict(value)
             return int(kept["step"])
         except _FAULTS as error:
-            first = str(error).partition("\n")[0]
-            raise RunError(f"{self.path}: {first}; expected a whole checkpoint; remove it to start anew") from error
+            told = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
+            raise RunError(f"{self.path}: {told}; expected a whole checkpoint; remove it to start anew") from error
 
     def _refuse_other(self, decided: Mapping[str, str]) -> None:
         if other := sorted(key for key, value in self.decided.items() if decided.get(key) != value):

@@ -25,7 +25,7 @@ class Log:
 
     def rewind(self, step: int) -> None:
         """Drop what a stopped training wrote after the checkpoint at which it is taken up."""
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        lines = self._path.read_text("utf-8", errors="replace").splitlines() if self._path.exists() else []
         kept = [line for line in lines if _read_step(line) <= step]
         with write_whole(self._path) as partial:
             partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
@@ -68,8 +68,8 @@ def _print_line(text: str) -> None:
 
 
 def _read_step(line: str) -> float:
-    """The step of a line; beyond all steps for one that was cut short when its training was killed."""
-    with suppress(ValueError):
+    """The step of a line; beyond all steps for one that was cut short or spoiled when its training was killed."""
+    with suppress(ValueError, TypeError, LookupError):
         return int(json.loads(line)["step"])
     return math.inf
 
