@@ -4,12 +4,14 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 
 from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.execution import Execution, ModelOptions
-from wsiparse.models.fused import FusedConvolution, can_fuse, fuse_convolutions
+from wsiparse.models.fused import FusedConvolution, FusedFolding, can_fuse, fuse_encoder
 from wsiparse.models.open_network import (
     Convolution,
+    Folding,
     ImageEncoder,
     OpenNetwork,
     Sizes,
@@ -35,20 +37,33 @@ def encoder() -> ImageEncoder:
 
 def fuse(encoder: ImageEncoder, kind: torch.dtype) -> ImageEncoder:
     fused = copy.deepcopy(encoder)
-    fuse_convolutions(fused, kind)
+    fuse_encoder(fused, kind)
     return fused
+
+
+def draw_images() -> Tensor:
+    """uint8 [2, 3, 64, 96] as tiles come: colours innermost."""
+    return torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
 def test_a_fused_encoder_answers_as_the_steps_one_after_another(encoder: ImageEncoder) -> None:
-    images = torch.rand(2, 3, 64, 96)
+    images = draw_images()
     torch.testing.assert_close(fuse(encoder, torch.float32)(images), encoder(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_pixels_are_folded_to_the_bit_as_without_a_table(kind: torch.dtype) -> None:
+    images = draw_images()
+    found = FusedFolding(kind)(images)
+    assert torch.equal(found, Folding()(images).to(kind))
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.skipif(not multiplies_bfloat16(CPU), reason="this processor does not multiply in bfloat16")
 @torch.inference_mode()
 def test_in_bfloat16_a_fused_encoder_is_as_near_to_float32_as_the_steps_are(encoder: ImageEncoder) -> None:
-    images = torch.rand(2, 3, 64, 96)
+    images = draw_images()
     exact, fused = encoder(images), fuse(encoder, torch.bfloat16)(images)
     with Execution(options=HALF).round_products():
         steps = encoder(images)

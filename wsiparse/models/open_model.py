@@ -22,7 +22,7 @@ from torch.nn import functional
 from wsiparse.errors import ModelError
 from wsiparse.models.eight_views import average_views
 from wsiparse.models.execution import EAGER, Execution, ModelOptions, split_tiles
-from wsiparse.models.fused import can_fuse, fuse_convolutions
+from wsiparse.models.fused import can_fuse, fuse_encoder
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities, TextVectors
 from wsiparse.models.open_network import (
@@ -37,8 +37,8 @@ from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.ontology import Ontology, Target, parse_target
 
 FORMAT = "wsiparse-open"
-ENCODER_ARRAYS = 6
-"""Peak of the image encoder in arrays of the first level's features, measured on CPU in float32; 4.6 where fused."""
+ENCODER_ARRAYS, FUSED_ARRAYS = 7, 5
+"""Peak of the image encoder in arrays of the first level's features, measured on CPU in float32, and a tenth more."""
 BYTES_PER_PROMPT_PIXEL = 9
 LEAST_SIMILARITY = 0.98
 
@@ -70,7 +70,7 @@ class OpenModel:
         self._network = place_network(fold_normalization(network.eval()), execution.device)
         self._round_products: Callable[[], AbstractContextManager[Any]] = execution.round_products
         if can_fuse(execution):
-            fuse_convolutions(self._network.image, torch.bfloat16 if execution.bfloat16 else torch.float32)
+            fuse_encoder(self._network.image, torch.bfloat16 if execution.bfloat16 else torch.float32)
             self._round_products = nullcontext  # the encoder is of one kind throughout
         self._compiled = execution.compile(self._network.image)
         self._map = execution.choose_mapper(light=True)
@@ -85,7 +85,8 @@ class OpenModel:
     def pixel_bytes(self) -> int:
         """Memory that each pixel of a tile takes, in all tiles that are answered at once."""
         features = self.header.sizes.channels[0]  # bytes as well: one feature of 4 bytes is there for 2×2 pixels
-        return (ENCODER_ARRAYS * features + BYTES_PER_PROMPT_PIXEL * len(self.targets)) * self._execution.lanes
+        arrays = FUSED_ARRAYS if can_fuse(self._execution) else ENCODER_ARRAYS
+        return (arrays * features + BYTES_PER_PROMPT_PIXEL * len(self.targets)) * self._execution.lanes
 
     @property
     def stride(self) -> int:
@@ -125,7 +126,7 @@ class OpenModel:
     @torch.inference_mode()
     def _predict_batch(self, pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         with self._round_products():
-            features = self._choose_encoder(pixels)(pixels.permute(0, 3, 1, 2).float().div_(255))
+            features = self._choose_encoder(pixels)(pixels.permute(0, 3, 1, 2))
             logits = match_prompts(features, kernel, bias).float()  # [N, K, H, W]
         return logits.sigmoid_().mul_(255).round_().to(torch.uint8)
 

@@ -40,6 +40,18 @@ class Sizes:
         return int(2 ** len(self.channels))
 
 
+class Folding(nn.Module):
+    """Folds 2×2 pixels into channels, which halves the resolution of the costly layers and loses nothing.
+
+    White becomes 0, so that the zeros around a tile look like empty glass.
+    """
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Darkness in 0..1 [N, 12, H / 2, W / 2] of images [N, 3, H, W], uint8 or light in 0..1."""
+        light = image if image.is_floating_point() else image.float().div_(255)
+        return functional.pixel_unshuffle(1 - light, 2)
+
+
 class Convolution(nn.Sequential):
     """3×3 convolution, its batch normalisation, a shortcut where there is one, and the nonlinearity."""
 
@@ -68,7 +80,7 @@ class ResidualBlock(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A U-Net of residual blocks whose skips are added; pixels in 0..1 to features of each 2×2 of them.
+    """A U-Net of residual blocks whose skips are added; pixels to features of each 2×2 of them.
 
     `head` makes of these features one embedding a pixel. Nobody calls it: `fold_prompts` draws it and the prompts
     together, so that the embeddings, by far the largest array there would be, are never made.
@@ -77,6 +89,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         widths = sizes.channels
+        self.fold: nn.Module = Folding()
         self.stem = Convolution(12, widths[0])
         self.downs = nn.ModuleList(Convolution(a, b, 2) for a, b in itertools.pairwise(widths))
         self.levels = nn.ModuleList(
@@ -88,10 +101,8 @@ class ImageEncoder(nn.Module):
         self.head = nn.Conv2d(widths[0], 4 * sizes.embedding, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features [N, C, H / 2, W / 2] of images [N, 3, H, W]; H and W are multiples of the stride."""
-        # White becomes 0, so that the zeros around a tile look like empty glass. Folding 2×2 pixels into channels
-        # halves the resolution of the costly layers and loses nothing.
-        x = self.levels[0](self.stem(functional.pixel_unshuffle(1 - image, 2)))
+        """Features [N, C, H / 2, W / 2] of images [N, 3, H, W], uint8 or in 0..1; the stride divides H and W."""
+        x = self.levels[0](self.stem(self.fold(image)))
         skips = [x]
         for index, down in enumerate(self.downs):
             x = self.levels[index + 1](down(x))
