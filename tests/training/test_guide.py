@@ -11,6 +11,7 @@ from shapely import box
 from tests.drawing import draw_array, draw_tissue, write_slide
 from tests.evaluation.drawing import write_features
 from wsiparse.cli import main
+from wsiparse.runs.manifest import read_manifest
 
 GUIDE = Path(__file__).parents[2] / "docs/train.md"
 QUICK = {"steps = 600": "steps = 1", "batch = 12": "batch = 1"}
@@ -45,6 +46,8 @@ def test_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     for command in commands:
         assert main(command) == 0, command
     assert (tmp_path / "my-model/samples/step-000001.png").exists()
+    assert [row.id for row in read_manifest(tmp_path / "my-model/kept-apart.csv")] == ["three"]
+    assert sorted(path.parent.name for path in (tmp_path / "results").glob("*/summary.json")) == ["three"]
     printed = capsys.readouterr().out
     assert "tumor" in printed
     assert "Dice" in printed or "dice" in printed

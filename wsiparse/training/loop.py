@@ -19,6 +19,7 @@ from wsiparse.models.open_network import mirror_edges
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
 from wsiparse.runs.lock import hold_lock
+from wsiparse.runs.manifest import write_manifest
 from wsiparse.training.apart import drop_apart, list_parted
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
 from wsiparse.training.checkpoint import Checkpoint, describe_training
@@ -79,6 +80,8 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
         first = take_up(session, checkpoint)
         log.rewind(first)
         report_screening(log, first, lesson)
+        if lesson.kept_apart:
+            write_manifest(settings.out / "kept-apart.csv", lesson.kept_apart)
         began = time.monotonic()
         for step, batch in draw_ahead(source, range(first, settings.steps)):
             loss = advance(session, step, batch)

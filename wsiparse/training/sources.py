@@ -46,10 +46,13 @@ class Lesson:
     test: tuple[Sample, ...]
     """Kept apart, spread evenly over the data, for the checks."""
     screening: Screening
+    kept_apart: tuple[ManifestRow, ...] = ()
+    """All slides kept apart, as a manifest has them."""
 
 
 @dataclass(frozen=True)
 class _PlacedSlide:
+    row: ManifestRow
     source: LabelledSlide
     case: str
     part: str
@@ -142,7 +145,7 @@ def load_lesson(settings: TrainingSettings, tiles: TileSizes) -> Lesson:
     test = loading.load_few(data.part("test"), settings.check_pictures)
     screening.close()
     refuse_untaught(ontology, train, [*screening.describe(), data.part("test").describe_kept()])
-    return Lesson(ontology, train, test, screening)
+    return Lesson(ontology, train, test, screening, tuple(placed.row for placed in data.part("test").slides))
 
 
 def read_names(settings: TrainingSettings) -> TargetNames:
@@ -191,7 +194,7 @@ def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Scre
             continue
         case = _read_cell(row, "case") or row.id
         part = _read_cell(row, "part") or splitting.choose_part(case)
-        yield _PlacedSlide(source, case, check_part(part, f"slides {settings.slides}: {row.id}"))
+        yield _PlacedSlide(row, source, case, check_part(part, f"slides {settings.slides}: {row.id}"))
 
 
 def _read_cell(row: ManifestRow, column: str) -> str:
