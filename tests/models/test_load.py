@@ -16,6 +16,7 @@ from wsiparse.models.load import (
     choose_device,
     find_drawback,
     find_licence,
+    find_shortcut,
     list_models,
     load_model,
 )
@@ -111,6 +112,15 @@ def test_a_precision_that_the_processor_imitates_is_a_drawback(
     drawback = find_drawback(ModelSpec(device="cpu", options=ModelOptions(precision=precision)))
     assert words in drawback
     assert bool(drawback) == bool(words)
+
+
+def test_a_precision_that_would_be_faster_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, rough = (ModelSpec(device="cpu", options=ModelOptions(precision=name)) for name in ("float32", "bfloat16"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert "--precision bfloat16" in find_shortcut(plain)
+    assert not find_shortcut(rough)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert not find_shortcut(plain)
 
 
 @pytest.mark.parametrize("text", ["warp", "cuda:77", ""])

@@ -221,3 +221,5 @@ def test_the_command_line_says_what_is_unwise_before_the_slides(
     events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert events[0]["event"] == "warned"
     assert "this processor does not multiply in it" in events[0]["slide"]
+    assert main(["plan", *command[1:]]) == 0
+    assert "this processor does not multiply in it" in capfd.readouterr().out

@@ -47,6 +47,7 @@ def _add_plan(commands: Any) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     from wsiparse.models.lanes import limit_threads
+    from wsiparse.models.load import find_shortcut
     from wsiparse.runs.manifest import list_slides
     from wsiparse.runs.parse import take_order
     from wsiparse.runs.pipeline import SerialEngine
@@ -57,9 +58,9 @@ def _plan(options: argparse.Namespace) -> int:
     processes = count_processes(config)
     # A tile's memory grows with the threads, which several workers share out.
     with limit_threads(count_threads(processes)) if processes > 1 else nullcontext():
-        order, _ = take_order(SerialEngine(), config, options.output)
-    for match in order.guesses:
-        console.print(str(match))
+        order, facts = take_order(SerialEngine(), config, options.output)
+    for line in filter(None, [*map(str, order.guesses), facts.drawback, find_shortcut(order.model)]):
+        console.print(line, markup=False, highlight=False)
     rows = list_slides(options.slides)
     if not show_plans(console, order, rows):
         return OK
