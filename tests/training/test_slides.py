@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from shapely import Polygon, box
+from shapely import Point, Polygon, box
 
 from tests.conftest import MakeSlide
 from tests.drawing import draw_tissue
@@ -166,10 +166,11 @@ def test_only_the_targets_that_a_slide_was_labelled_for_are_known(cohort: Path) 
         ("one,classes.toml,one.geojson,A,train", "classes.toml"),
         ("one,one.svs,classes.toml,A,train", "not a kind of reference"),
         ("one,one.svs,,A,train", "no training example shows"),
+        ("one,one.svs,one.geojson,A,train,drak disc", "slide one, column targets: unknown target 'drak disc'"),
     ],
 )
 def test_bad_cohorts_are_refused_by_name(cohort: Path, rows: str, words: str) -> None:
-    (cohort / "slides.csv").write_text("id,slide,reference,case,part\n" + rows)
+    (cohort / "slides.csv").write_text("id,slide,reference,case,part,targets\n" + rows)
     with pytest.raises(InputError, match=words):
         learn_from(cohort)
 
@@ -193,6 +194,15 @@ def test_slides_without_labels_are_left_out_with_a_count(cohort: Path) -> None:
     )
     skipped = learn_from(cohort).screening.skipped
     assert skipped == {"slide without a reference": ["three"], "slide without an outline of a target": ["two"]}
+
+
+def test_what_of_a_reference_was_read_otherwise_is_told(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (Point(9, 9), "Hell"), (SECOND, "Hell")])
+    config = write_config(cohort, slides="slides.csv", mapping="classes.toml", check_pictures=2, steps=1)
+    assert main(["train", str(config)]) == 0
+    told = "one: objects left out as points, lines, tiles or without an area: 1"
+    assert told in capsys.readouterr().out.splitlines()
+    assert f'"remarks": ["{told}"]' in (cohort / "out/log.jsonl").read_text().splitlines()[0]
 
 
 def test_a_network_learns_from_slides(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,7 +131,8 @@ def report_screening(log: Log, step: int, lesson: Lesson) -> None:
     log.say(f"{len(lesson.train)} samples to learn from, {len(lesson.test)} kept apart for the checks")
     for line in lesson.screening.describe():
         log.say(line)
-    log.note(step, {"samples": len(lesson.train), "skipped": lesson.screening.skipped})
+    left_out = {"skipped": lesson.screening.skipped, "remarks": lesson.screening.remarks}
+    log.note(step, {"samples": len(lesson.train), **left_out})
 
 
 def advance(session: Session, step: int, batch: Batch) -> float:

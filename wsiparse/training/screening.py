@@ -23,6 +23,8 @@ class Screening:
 
     skipped: dict[str, list[str]] = field(default_factory=dict)
     """Names of what is left out, by reason."""
+    remarks: list[str] = field(default_factory=list)
+    """What a person should know of references that were read otherwise than they were drawn."""
     wrong: list[str] = field(default_factory=list)
     """Messages about what must be put right first."""
 
@@ -41,8 +43,9 @@ class Screening:
             raise InputError(f"{self.wrong[0]}{more}; correct the files, or take them out of the data")
 
     def describe(self) -> list[str]:
-        """One line a reason: how many were left out, and the first of them by name."""
-        return [f"skipped {len(names)}: {reason} ({_list_first(names)})" for reason, names in self.skipped.items()]
+        """One line a reason: how many were left out, and the first of them by name; then the remarks."""
+        skipped = [f"skipped {len(names)}: {reason} ({_list_first(names)})" for reason, names in self.skipped.items()]
+        return [*skipped, *self.remarks]
 
 
 def _list_first(names: Sequence[str]) -> str:

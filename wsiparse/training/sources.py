@@ -189,9 +189,10 @@ def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Scre
             continue
         try:
             source = _open_source(row, names)
-        except (SlideError, ReferenceFileError) as error:
+        except (SlideError, ReferenceFileError, TargetError) as error:
             screening.refuse(error)
             continue
+        screening.remarks += [f"{row.id}: {remark}" for remark in source.reference.remarks]
         case = _read_cell(row, "case") or row.id
         part = _read_cell(row, "part") or splitting.choose_part(case)
         yield _PlacedSlide(row, source, case, check_part(part, f"slides {settings.slides}: {row.id}"))
@@ -206,10 +207,18 @@ def _read_cell(row: ManifestRow, column: str) -> str:
 def _open_source(row: ManifestRow, names: TargetNames) -> LabelledSlide:
     slide = describe(row.slide, id=row.id, mpp=row.mpp)
     targets = [names.ontology.find(name) for name in names.evaluated]
-    wanted = {names.ontology.find(name).name for name in row.targets}
+    wanted = _find_outlined(row, names)
     targets = [target for target in targets if not wanted or target.name in wanted]
     finest = min((target.mpp for target in targets), default=slide.mpp)
     return LabelledSlide(slide, read_reference((file_of(row),), slide, names, finest), tuple(targets))
+
+
+def _find_outlined(row: ManifestRow, names: TargetNames) -> set[str]:
+    """Targets that a slide's row says were outlined completely; TargetError that names the slide for an unknown one."""
+    try:
+        return {names.ontology.find(name).name for name in row.targets}
+    except TargetError as error:
+        raise TargetError(f"slide {row.id}, column targets: {error}") from error
 
 
 def thin_out(samples: Sequence[T], count: int) -> list[T]:
