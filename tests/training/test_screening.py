@@ -111,6 +111,13 @@ def test_a_target_without_an_example_is_refused(tmp_path: Path) -> None:
         load_lesson(read_settings(config), TILES)
 
 
+def test_objects_that_no_example_tells_apart_cannot_be_learned_apart(tmp_path: Path) -> None:
+    make_table(tmp_path)
+    config = write_config(tmp_path, examples="examples.csv", apart={"black disc": "insides"})
+    with pytest.raises(InputError, match="apart names 'dark disc', whose objects no training example tells apart"):
+        load_lesson(read_settings(config), TILES)
+
+
 def test_a_target_that_is_kept_apart_alone_is_told_so(tmp_path: Path) -> None:
     config = make_table(tmp_path)
     fill_mask(tmp_path, 0, 0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from wsiparse.errors import InputError, ReferenceFileError, SlideError, WsiparseError
 from wsiparse.ontology import Ontology
+from wsiparse.training.apart import drop_apart, list_parted
 from wsiparse.training.dataset import Picture, Sample, load_picture
 from wsiparse.training.examples import Example
 
@@ -97,12 +98,18 @@ def find_fault(picture: Picture) -> str:
 def refuse_untaught(ontology: Ontology, samples: Sequence[Sample], others: Sequence[str] = ()) -> None:
     """Raise InputError where a target has no example to learn from, with lines about what is no such: `others`."""
     shown = {name for sample in samples for name in sample.present}
-    if untaught := [target.name for target in ontology.targets if target.name not in shown]:
+    if untaught := [target.name for target in drop_apart(ontology).targets if target.name not in shown]:
         raise InputError(
             f"no training example shows {_list_first([repr(name) for name in untaught])} "
             f"({'; '.join([f'{len(samples)} samples to learn from', *others])}); expected some of every target; add "
             "data, put into train what is kept apart, or take it out of targets"
         )
+    for whole, apart in list_parted(ontology):
+        if ontology.targets[apart].name not in shown:
+            raise InputError(
+                f"apart names {ontology.targets[whole].name!r}, whose objects no training example tells apart; "
+                "expected outlines, or masks whose values number them; take it out of apart"
+            )
 
 
 def refuse_shared_cases(placed: Iterable[tuple[str, str]]) -> None:
