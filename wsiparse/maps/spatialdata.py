@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsiparse.files import write_whole_folder
+from wsiparse import __version__
+from wsiparse.files import MARK, write_whole_folder
 from wsiparse.geometry import Grid
 from wsiparse.maps.canvas import Canvas, write_group
-from wsiparse.maps.labels import list_labels
+from wsiparse.maps.labels import LabelImage, list_labels
 from wsiparse.maps.pyramid import choose_levels
 from wsiparse.maps.shards import report_unwritable
 
@@ -31,8 +32,8 @@ class SpatialSource:
     """What a store is made of."""
 
     canvases: Sequence[Canvas]
-    outlines: Path
-    """GeoParquet in pixels of the slide's level 0."""
+    outlines: Path | None
+    """GeoParquet in pixels of the slide's level 0; None where nothing is outlined: SpatialData reads no empty one."""
     mpp: float
     """Of the slide's level 0."""
 
@@ -48,8 +49,9 @@ def export_spatialdata(source: SpatialSource, path: str | Path, level: int = 0) 
         write_group(partial / "images", {})
         write_group(partial / "labels", {"ome": {"labels": [name for names in labels for name in names]}})
         write_group(partial / "shapes", {})
-        _write_outlines(source.outlines, partial / "shapes" / SHAPES)
-        write_group(partial, {"spatialdata_attrs": _VERSIONS["store"]})
+        if source.outlines:
+            _write_outlines(source.outlines, partial / "shapes" / SHAPES)
+        write_group(partial, {"spatialdata_attrs": _VERSIONS["store"], MARK: {"version": __version__}})
 
 
 def _write_maps(canvas: Canvas, store: Path, level: int, mpp: float) -> list[str]:
@@ -59,11 +61,22 @@ def _write_maps(canvas: Canvas, store: Path, level: int, mpp: float) -> list[str
     described = {"omero": {"channels": channels}, **_describe_levels(name, levels, "cyx", mpp)}
     _write_element(store / "images" / name, described)
     _copy_levels(Path(canvas.path), store / "images" / name, len(levels), level)
-    images = {f"{name}-{re.sub(r'[^A-Za-z0-9._-]+', '_', image.group)}": image for image in list_labels(canvas)}
+    images = _name_images(name, list_labels(canvas))
     for label, image in images.items():
         _write_element(store / "labels" / label, _describe_levels(label, levels, "yx", mpp))
         _copy_levels(image.path, store / "labels" / label, len(levels), level)
     return list(images)
+
+
+def _name_images(prefix: str, images: Iterable[LabelImage]) -> dict[str, LabelImage]:
+    """Label images by names of the signs that SpatialData takes, no two of them alike but for capitals."""
+    named: dict[str, LabelImage] = {}
+    for image in images:
+        name = f"{prefix}-" + re.sub(r"[^\w.-]+", "_", image.group)
+        while name.casefold() in map(str.casefold, named):
+            name += "_"
+        named[name] = image
+    return named
 
 
 def _write_element(path: Path, ome: dict[str, Any]) -> None:
