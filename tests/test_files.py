@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wsiparse.errors import OutputError
-from wsiparse.files import find_config, remove_partials, write_json, write_whole_folder
+from wsiparse.errors import DamagedError, OutputError
+from wsiparse.files import find_config, read_json, remove_partials, write_json, write_whole_folder
 from wsiparse.runs.retry import is_passing
 
 
@@ -86,6 +86,14 @@ def test_a_folder_that_is_gone_is_not_made_anew(tmp_path: Path, name: str) -> No
         write_json(tmp_path / "gone" / name, {}, within=tmp_path / "gone")
     assert is_passing(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b'{"half": '])
+def test_a_document_that_is_not_whole_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"a\.json: damaged .* bring back a copy") as caught:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(caught.value)
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:

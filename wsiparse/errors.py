@@ -11,6 +11,7 @@ WsiparseError
 ├── PlanError             the plan cannot be carried out with what is there
 ├── ModelError            weights, sizes or prompts do not fit the model
 ├── OutputError           results cannot be written
+│   └── DamagedError      results cannot be read back
 └── ReferenceFileError    labels that cannot be read
 
 Every message is one line: what was found, what was expected, what to do. `reason` is the stable code that
@@ -85,6 +86,12 @@ class OutputError(WsiparseError):
     """Results that cannot be written, or are damaged on disk."""
 
     reason = "output_unwritable"
+
+
+class DamagedError(OutputError):
+    """A file of results that is gone or not whole, beside others that may be."""
+
+    reason = "output_damaged"
 
 
 class ReferenceFileError(WsiparseError):

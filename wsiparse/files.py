@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from wsiparse.errors import OutputError
+from wsiparse.errors import DamagedError, OutputError
 
 MARK = "wsiparse"
 """Word in the marked file of a folder that may be replaced."""
@@ -137,8 +137,13 @@ def write_json(path: Path, value: Any, within: Path | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a document that `write_json` wrote."""
-    return orjson.loads(path.read_bytes())
+    """Read a document that `write_json` wrote; DamagedError where it is not whole, as after a power loss."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise DamagedError(
+            f"{path}: damaged ({error}); bring back a copy, or have it written anew by the command that made it"
+        ) from error
 
 
 def silence(stream: TextIO) -> None:

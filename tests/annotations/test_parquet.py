@@ -11,8 +11,8 @@ import shapely
 from tests.annotations.masks import annotate, draw_mask, draw_scores, make_slide, write_parquet
 from wsiparse.annotations.annotation import Annotation, Shape
 from wsiparse.annotations.batches import Batch
-from wsiparse.annotations.parquet import open_parquet, read_parquet, stream_parquet
-from wsiparse.errors import OutputError
+from wsiparse.annotations.parquet import count_rows, open_parquet, read_parquet, stream_parquet
+from wsiparse.errors import DamagedError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
 
@@ -74,7 +74,7 @@ def test_what_is_no_geoparquet_is_refused_in_one_line(tmp_path: Path, content: b
     path = tmp_path / "a.parquet"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(OutputError, match=r"a\.parquet") as caught:
+    with pytest.raises(DamagedError, match=r"a\.parquet") as caught:
         read_parquet(path)
     assert "\n" not in str(caught.value)
 
@@ -86,6 +86,7 @@ def test_annotations_are_streamed_back_as_they_were(tmp_path: Path) -> None:
     written += [Annotation("", ring, 77.0), Annotation("gland", shapely.MultiPolygon([ring]), 77.0, 0.5)]
     write_parquet(written, path, SLIDE)
     assert list(stream_parquet(path)) == written
+    assert count_rows(path) == len(written)
 
 
 def test_a_stream_of_what_is_no_geoparquet_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -95,10 +96,10 @@ def test_a_stream_of_what_is_no_geoparquet_is_refused_in_one_line(tmp_path: Path
     damaged[4:200] = bytes(196)
     for content in (b"", b"PAR1 and no more", bytes(damaged)):
         path.write_bytes(content)
-        with pytest.raises(OutputError, match=r"a\.parquet") as caught:
+        with pytest.raises(DamagedError, match=r"a\.parquet") as caught:
             list(stream_parquet(path))
         assert "\n" not in str(caught.value)
-    with pytest.raises(OutputError, match=r"none\.parquet"):
+    with pytest.raises(DamagedError, match=r"none\.parquet"):
         list(stream_parquet(tmp_path / "none.parquet"))
 
 

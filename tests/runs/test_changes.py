@@ -149,6 +149,36 @@ def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, tmp_path
     assert hash_results(out) == before
 
 
+def test_a_failure_that_the_power_cut_off_is_told_and_tried_again(
+    slide: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(slide, "-o", out, *TONE) == 0
+    before = hash_results(out)
+    (out / "s0/summary.json").unlink()
+    (out / "s0/failed.json").write_bytes(b"")
+    assert main(["status", str(out)]) == 3
+    assert "failed s0 (output_damaged): why is not known: failed.json is damaged" in capfd.readouterr().out
+    assert run(slide, "-o", out, *TONE, "--retry-failed") == 0
+    assert hash_results(out) == before
+
+
+def test_a_record_that_the_power_cut_off_is_refused_in_one_line_and_started_anew(
+    slide: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(slide, "-o", out, *TONE) == 0
+    before = hash_results(out)
+    (out / "run.json").write_bytes(b"")
+    capfd.readouterr()
+    assert run(slide, "-o", out, *TONE) == 2
+    error = capfd.readouterr().err
+    assert "run.json: damaged" in error
+    assert "Traceback" not in error
+    assert run(slide, "-o", out, *TONE, "--overwrite") == 0
+    assert hash_results(out) == before
+
+
 def test_a_slide_is_done_when_all_of_it_is_on_the_disk(
     slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

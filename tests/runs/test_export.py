@@ -23,7 +23,7 @@ from tests.outputs import hash_results
 from tests.peers import ask_peer
 from wsiparse.annotations.asap import read_asap
 from wsiparse.cli import main
-from wsiparse.errors import InputError, SlideError
+from wsiparse.errors import DamagedError, InputError, SlideError
 from wsiparse.runs.export import FORMATS, Request, export_run
 from wsiparse.runs.results import Results
 from wsiparse.slides.open import describe
@@ -146,8 +146,8 @@ def test_spatialdata_opens_the_store_in_pixels_of_the_slide(results: Results, tm
     assert codes == int((np.asarray(results.probability("red", "a")) >= 128).sum())
     assert extents["0.5um"] == [0, 401]
     assert extents["1um-hue"] == [0, 402]  # the last pixel of a coarse map reaches beyond the slide
-    low, high = extents["outlines"]  # those of the coarse map, within their tolerance of half its pixels
-    assert -1 <= low < high <= 402 + 1
+    low, high = extents["outlines"]
+    assert 0 <= low < high <= 401
     assert ids == list(results.annotations("a").id)
     assert systems == ["global"]
 
@@ -228,3 +228,45 @@ def test_a_slide_whose_file_is_gone_is_named_and_the_others_are_written(
         assert [image["slide"] for image in json.loads((tmp_path / "to/coco.json").read_text())["images"]] == ["b"]
     assert main([*command, "--slide", "a"]) == 2
     assert "a.gone.svs" in capsys.readouterr().err
+
+
+MAPPED = ("ome-zarr-0.4", "ome-tiff", "spatialdata")
+
+
+@pytest.fixture
+def damaged(results: Results, tmp_path: Path) -> Results:
+    """The run, with nothing of slide a but its summary."""
+    shutil.copytree(results.run.path, tmp_path / "damaged")
+    folder = tmp_path / "damaged/a"
+    shutil.rmtree(folder / "parse.zarr")
+    (folder / "annotations.geojson.gz").unlink()
+    (folder / "annotations.parquet").write_bytes(b"PAR1 and no more")
+    return wsiparse.open_run(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_slide_whose_results_are_damaged_is_named_and_the_others_are_written(
+    damaged: Results, results: Results, tmp_path: Path, format: str
+) -> None:
+    refused: dict[str, Exception] = {}
+    written = list(export_run(damaged.run, Request(format, folder=tmp_path / "to"), refused.__setitem__))
+    (error,) = refused.values()
+    assert isinstance(error, DamagedError)
+    assert "run again" in str(error)
+    assert "\n" not in str(error)
+    whole = list(export_run(results.run, Request(format, "b", tmp_path / "whole")))
+    assert [path.name for path in written] == [path.name for path in whole]
+
+
+@pytest.mark.parametrize("format", [format for format in FORMATS if format not in MAPPED])
+def test_outlines_are_exported_where_maps_were_deleted_to_save_room(
+    results: Results, tmp_path: Path, format: str
+) -> None:
+    shutil.copytree(results.run.path, tmp_path / "small")
+    shutil.rmtree(tmp_path / "small/a/parse.zarr")
+    paths = [
+        list(export_run(run, Request(format, "a", tmp_path / name)))
+        for name, run in (("less", wsiparse.open_run(tmp_path / "small").run), ("whole", results.run))
+    ]
+    assert len(paths[0]) == len(paths[1]) == 1
+    assert hash_results(tmp_path / "less") == hash_results(tmp_path / "whole")

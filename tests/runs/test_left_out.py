@@ -177,6 +177,17 @@ def test_a_slide_that_failed_or_was_not_parsed_is_named(folder: Path, capsys: py
     assert "(nor can 2 more slides be compared)" in error
 
 
+def test_a_slide_whose_maps_were_deleted_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(folder / "out/s1/parse.zarr")
+    for name in ("s1", "patient-01"):
+        mask(folder / f"ref/{name}__dark.png")
+    assert evaluate(folder) == 3
+    assert f"not compared: s1: {folder / 'out/s1/parse.zarr'}: no maps there" in capsys.readouterr().out
+    shutil.copytree(folder / "ref", folder / "anna")
+    assert evaluate(folder, "ref", "anna") == 3
+    assert list(read_json(folder / "out/agreement.json")["refused"]) == ["s1"]
+
+
 def test_a_bad_file_of_a_reader_stops_neither_the_agreement_nor_what_is_told(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

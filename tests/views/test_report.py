@@ -160,6 +160,15 @@ def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:
         assert row[6:9] == [f"{entry[name]:.3f}" for name in ("iou", "precision", "recall")]
 
 
+def test_a_slide_whose_outlines_are_damaged_is_named_and_the_others_are_shown(cohort: Path) -> None:
+    (cohort / "two/annotations.parquet").write_bytes(b"PAR1 and no more")
+    page = read_page(write_report(open_run(cohort)))
+    assert "Damaged results" in page.headings
+    (row,) = [row for row in page.rows if row and row[0] == "two" and len(row) == 2]
+    assert "delete the slide's folder and run again" in row[1]
+    assert len(page.images) == 2 * 3 + 3
+
+
 def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
     assert len(page.images) == 3 + 3 + 2 * (3 + 3)

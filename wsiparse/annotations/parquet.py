@@ -16,7 +16,7 @@ from wsiparse import __version__
 from wsiparse.annotations.annotation import Annotation, RunnerUp, Shape
 from wsiparse.annotations.batches import MEASURES, Batch, BatchWriter, write_batches
 from wsiparse.annotations.identity import Identities
-from wsiparse.errors import OutputError
+from wsiparse.errors import DamagedError
 from wsiparse.files import write_whole
 from wsiparse.maps.columns import bytes_column, number_column, text_column
 from wsiparse.slides.slide import Slide
@@ -111,24 +111,38 @@ def _describe_geometry() -> dict[str, object]:
 
 
 def read_parquet(path: str | Path) -> geopandas.GeoDataFrame:
-    """The table that `open_parquet` wrote: a row an annotation, geometry in level-0 pixels."""
+    """The table that `open_parquet` wrote: a row an annotation, level-0 pixels; DamagedError where it is not whole."""
     import geopandas  # with pandas, 40 MB that a worker, who only writes, never needs
 
     try:
         return geopandas.read_parquet(path)
     except (OSError, ValueError, pa.ArrowInvalid) as error:
-        raise OutputError(f"{path}: {error}; expected the annotations.parquet of a run; run it again") from error
+        raise _complain(path, error) from error
+
+
+def count_rows(path: str | Path) -> int:
+    """How many annotations `open_parquet` wrote, from the end of the file alone; DamagedError where it is not whole."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _complain(path, error) from error
+
+
+def _complain(path: str | Path, error: Exception) -> DamagedError:
+    found = " ".join(str(error).split())  # Arrow's own messages may have several lines
+    return DamagedError(
+        f"{path}: {found}; expected the annotations.parquet of a run; delete the slide's folder and run again"
+    )
 
 
 def stream_parquet(path: str | Path) -> Iterator[Annotation]:
-    """The annotations that `open_parquet` wrote, in their order; memory holds one row group."""
+    """The annotations that `open_parquet` wrote, in order, one row group in memory; DamagedError if it is not whole."""
     try:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
                 yield from _make_annotations(file.read_row_group(group))
     except (OSError, KeyError, pa.ArrowInvalid) as error:
-        found = " ".join(str(error).split())  # Arrow's own messages may have several lines
-        raise OutputError(f"{path}: {found}; expected the annotations.parquet of a run; run it again") from error
+        raise _complain(path, error) from error
 
 
 def _make_annotations(table: pa.Table) -> Iterator[Annotation]:

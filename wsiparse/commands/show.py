@@ -8,7 +8,7 @@ from typing import Any
 
 from wsiparse.commands.ending import OK, SOME_FAILED, console
 from wsiparse.commands.settings import split_names
-from wsiparse.errors import SlideError
+from wsiparse.errors import WsiparseError
 from wsiparse.geometry import Region
 
 
@@ -88,7 +88,7 @@ def _export(options: argparse.Namespace) -> int:
     from wsiparse.runs.run import open_run
 
     run, request = open_run(options.output), Request(options.format, options.slide, options.to, options.level)
-    refused: dict[str, SlideError] = {}
+    refused: dict[str, WsiparseError] = {}
     for path in export_run(run, request, refused.__setitem__):
         console.print(f"written: {path}")
     if refused and (options.slide or len(run.rows) == 1):

@@ -11,17 +11,19 @@ from pathlib import Path
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.asap import write_asap
 from wsiparse.annotations.coco import write_coco
-from wsiparse.annotations.parquet import stream_parquet
+from wsiparse.annotations.parquet import count_rows, stream_parquet
 from wsiparse.annotations.qupath import write_qupath
 from wsiparse.annotations.store import write_store
 from wsiparse.annotations.table import write_table
-from wsiparse.errors import InputError, SlideError
+from wsiparse.errors import DamagedError, InputError, SlideError
 from wsiparse.files import write_whole
-from wsiparse.maps.canvas import Canvas, list_canvases
+from wsiparse.geometry import Grid
+from wsiparse.maps.canvas import Canvas
 from wsiparse.maps.labels import list_labels
 from wsiparse.maps.ngff04 import export_ngff04
 from wsiparse.maps.ome_tiff import export_ome_tiff
 from wsiparse.maps.spatialdata import SpatialSource, export_spatialdata
+from wsiparse.runs.finished import find_maps
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import describe_slide
 from wsiparse.runs.run import EXPORTS, Run, State
@@ -47,10 +49,9 @@ class SlideOutput:
 
     @cached_property
     def remembered(self) -> Slide:
-        """The slide as far as the run knows it: its id and mpp, its size within a canvas pixel, no bounds."""
+        """The slide as far as its summary knows it: its id and mpp, but neither its size nor bounds."""
         summary = self.run.summary(self.id)
-        grid = self.canvases[0].grid.at_mpp(summary["mpp"])
-        return Slide(self.id, self.row.slide, (grid,), summary["mpp_source"])
+        return Slide(self.id, self.row.slide, (Grid(0, 0, summary["mpp"]),), summary["mpp_source"])
 
     @property
     def folder(self) -> Path:
@@ -59,12 +60,18 @@ class SlideOutput:
 
     @property
     def canvases(self) -> tuple[Canvas, ...]:
-        """One a pass."""
-        return list_canvases(self.folder / "parse.zarr")
+        """One a pass; DamagedError where they are gone."""
+        return find_maps(self.run, self.id)
+
+    @property
+    def outlines(self) -> Path:
+        """The file of all outlines."""
+        return self.folder / "annotations.parquet"
 
     def annotations(self) -> Iterator[Annotation]:
-        """All outlines, read as they are asked for."""
-        return stream_parquet(self.folder / "annotations.parquet")
+        """All outlines, read as they are asked for; DamagedError at once where their file is not whole."""
+        count_rows(self.outlines)
+        return stream_parquet(self.outlines)
 
 
 @dataclass(frozen=True)
@@ -81,11 +88,13 @@ class Request:
     """Level of the maps that becomes the finest."""
 
 
-Refuse = Callable[[str, SlideError], None]
+TROUBLES = (SlideError, DamagedError)
+"""What is the affair of one slide: its file is gone, or what was found on it is not whole."""
+Refuse = Callable[[str, SlideError | DamagedError], None]
 """Takes the id of a slide that cannot be exported, and why."""
 
 
-def _stop(slide: str, error: SlideError) -> None:
+def _stop(slide: str, error: SlideError | DamagedError) -> None:
     raise error
 
 
@@ -106,8 +115,9 @@ _ExportSlide = Callable[[SlideOutput, Destination], Iterator[Path]]
 def export_run(run: Run, request: Request, refuse: Refuse = _stop) -> Iterator[Path]:
     """Write finished slides of a run as another tool reads them; yields each path when it is written.
 
-    Where a format asks for a slide's file and it is gone, `refuse` is called and the others are written; unless given
-    it raises the SlideError. Raises InputError where the format or level is not known or the slide not finished.
+    Where a format asks for a slide's file and it is gone, or its results are damaged, `refuse` is called and the others
+    are written; unless given it raises the error. Raises InputError where the format or level is not known or the slide
+    not finished.
     """
     if request.format not in FORMATS:
         raise InputError(f"format {request.format!r}: expected one of {', '.join(FORMATS)}")
@@ -128,9 +138,11 @@ def _choose_slides(run: Run, slide_id: str | None) -> list[SlideOutput]:
 
 
 def _export_geojson(output: SlideOutput, to: Destination) -> Iterator[Path]:
-    path = to.folder / f"{output.id}.geojson.gz"
+    source, path = output.folder / "annotations.geojson.gz", to.folder / f"{output.id}.geojson.gz"
+    if not source.exists():
+        raise DamagedError(f"{source}: no such file; delete {output.folder} and run again to have it made anew")
     with write_whole(path) as partial:
-        shutil.copyfile(output.folder / "annotations.geojson.gz", partial)
+        shutil.copyfile(source, partial)
     yield path
 
 
@@ -175,7 +187,8 @@ def _export_ome_tiff(output: SlideOutput, to: Destination) -> Iterator[Path]:
 
 def _export_spatialdata(output: SlideOutput, to: Destination) -> Iterator[Path]:
     path = to.folder / f"{output.id}.spatialdata.zarr"
-    source = SpatialSource(output.canvases, output.folder / "annotations.parquet", output.remembered.mpp)
+    outlines = output.outlines if count_rows(output.outlines) else None
+    source = SpatialSource(output.canvases, outlines, output.remembered.mpp)
     export_spatialdata(source, path, to.level)
     yield path
 
@@ -185,7 +198,7 @@ def _export_coco(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Pa
     for output in outputs:
         try:
             slides.append((output.slide, output.annotations()))
-        except SlideError as error:
+        except TROUBLES as error:
             to.refuse(output.id, error)
     if slides:
         write_coco(slides, path, outputs[0].run.targets)
@@ -197,7 +210,7 @@ def _each(export: _ExportSlide) -> Export:
         for output in outputs:
             try:
                 yield from export(output, to)
-            except SlideError as error:
+            except TROUBLES as error:
                 to.refuse(output.id, error)
 
     return export_all

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.annotations.parquet import read_parquet
+from wsiparse.errors import DamagedError
 from wsiparse.evaluation.evaluate import Prediction, open_prediction
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import list_canvases
+from wsiparse.maps.canvas import Canvas, list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Target
@@ -52,8 +53,8 @@ class FinishedSlide:
         """Its label maps."""
         if self._is_blank:
             return [FinishedPart(prediction, None) for prediction in _predict_nothing(self.slide, self.targets)]
-        canvases = list_canvases(self.run.folder(self.slide.id) / "parse.zarr")
-        return [FinishedPart(open_prediction(image), image) for canvas in canvases for image in list_labels(canvas)]
+        images = [image for canvas in find_maps(self.run, self.slide.id) for image in list_labels(canvas)]
+        return [FinishedPart(open_prediction(image), image) for image in images]
 
     @property
     def finest_mpp(self) -> float:
@@ -71,6 +72,17 @@ class FinishedSlide:
     @property
     def _is_blank(self) -> bool:
         return self.run.state(self.slide.id) is State.EMPTY
+
+
+def find_maps(run: Run, slide: str) -> tuple[Canvas, ...]:
+    """The maps of a slide that is done, one a pass; DamagedError where they are gone, as to save room."""
+    store = run.folder(slide) / "parse.zarr"
+    canvases = list_canvases(store)
+    if not canvases:
+        raise DamagedError(
+            f"{store}: no maps there; bring them back, or delete {store.parent} and run again to have them made anew"
+        )
+    return canvases
 
 
 def find_finished(run: Run, row: ManifestRow) -> FinishedSlide:

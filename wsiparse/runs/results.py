@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from wsiparse.annotations.parquet import read_parquet
 from wsiparse.errors import InputError
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import Canvas, list_canvases, read_region
+from wsiparse.maps.canvas import Canvas, read_region
+from wsiparse.runs.finished import find_maps
 from wsiparse.runs.run import FINISHED, Run, State
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ class Results:
 
     def probability(self, target: str, slide: str | None = None) -> ProbabilityMap:
         """The probability map of a target, by its name; InputError where the slide has none."""
-        folder = self.run.folder(find_done(self.run, slide)) / "parse.zarr"
-        maps = {known.name: (canvas, n) for canvas in list_canvases(folder) for n, known in enumerate(canvas.targets)}
+        name = find_done(self.run, slide)
+        canvases = find_maps(self.run, name)
+        maps = {known.name: (canvas, n) for canvas in canvases for n, known in enumerate(canvas.targets)}
         if target not in maps:
+            folder = self.run.folder(name) / "parse.zarr"
             raise InputError(f"{folder}: no map of {target!r}; expected one of {', '.join(maps)}")
         return ProbabilityMap(*maps[target])
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wsiparse.errors import InputError, OutputError, RunError
+from wsiparse.errors import DamagedError, InputError, OutputError, RunError
 from wsiparse.files import read_json, remove_partials, write_json
 from wsiparse.ontology import Target
 from wsiparse.runs.identity import KnownSlides
@@ -58,7 +58,12 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """run.json: settings, versions, digests, command and machine."""
-        record: dict[str, Any] = read_json(self.path / "run.json")
+        try:
+            record: dict[str, Any] = read_json(self.path / "run.json")
+        except DamagedError as error:
+            raise RunError(
+                f"{self.path}/run.json: damaged ({error.__cause__}); bring back a copy, or start anew with --overwrite"
+            ) from error
         return record
 
     @property
@@ -86,7 +91,7 @@ class Run:
             return State.FAILED
         try:
             return State(read_json(folder / "summary.json")["state"])
-        except (FileNotFoundError, ValueError):  # the second of a file that was empty when the power came back
+        except (FileNotFoundError, DamagedError):  # the second of a file that was empty when the power came back
             return State.PENDING
 
     def summary(self, slide_id: str) -> dict[str, Any]:
@@ -103,8 +108,12 @@ class Run:
         return KnownSlides(self.rows, self.parsed_file).recognize(rows)
 
     def failure(self, slide_id: str) -> dict[str, Any]:
-        """Why a slide failed: reason code, message, traceback."""
-        failure: dict[str, Any] = read_json(self.folder(slide_id) / "failed.json")
+        """Why a slide failed: reason code, message, traceback; that nobody knows, where its file is damaged."""
+        try:
+            failure: dict[str, Any] = read_json(self.folder(slide_id) / "failed.json")
+        except DamagedError as error:
+            message = f"why is not known: failed.json is damaged ({error.__cause__}); run again with --retry-failed"
+            return {"slide": slide_id, "reason": error.reason, "message": message, "traceback": ""}
         return failure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsiparse.annotations.parquet import count_rows
+from wsiparse.errors import DamagedError
 from wsiparse.evaluation.prior import Window, average_aligned
 from wsiparse.geometry import Region
 from wsiparse.maps.canvas import Canvas, list_canvases, read_region
@@ -50,10 +52,17 @@ class Prior:
     width_um: float
 
 
-def measure_priors(run: Run) -> dict[str, Prior]:
-    """The prior of each target that was found; memory is that of the sample and of one row group of outlines."""
+Refuse = Callable[[str, DamagedError], None]
+"""Takes the id of a slide whose outlines are damaged, and how."""
+
+
+def measure_priors(run: Run, refuse: Refuse) -> dict[str, Prior]:
+    """The prior of each target that was found; memory is that of the sample and of one row group of outlines.
+
+    Slides whose outlines are damaged are left out, and `refuse` is told.
+    """
     priors = {}
-    for target, objects in _sample_objects(run).items():
+    for target, objects in _sample_objects(run, refuse).items():
         width = WIDTHS * float(np.median([found.extent for found in objects]))
         mean = average_aligned(_read_windows(run, target, objects, width))
         if mean is not None:
@@ -61,13 +70,23 @@ def measure_priors(run: Run) -> dict[str, Prior]:
     return priors
 
 
-def _sample_objects(run: Run) -> dict[str, list[_Object]]:
+def _sample_objects(run: Run, refuse: Refuse) -> dict[str, list[_Object]]:
     kept: dict[str, list[_Object]] = {}
-    for row in run.rows:
-        if run.state(row.id) is State.DONE:
-            for target, objects in _list_objects(run, row.id):
-                kept[target] = heapq.nsmallest(OBJECTS, [*kept.get(target, []), *objects], key=lambda part: part.rank)
+    for slide in _list_whole(run, refuse):
+        for target, objects in _list_objects(run, slide):
+            kept[target] = heapq.nsmallest(OBJECTS, [*kept.get(target, []), *objects], key=lambda part: part.rank)
     return kept
+
+
+def _list_whole(run: Run, refuse: Refuse) -> Iterator[str]:
+    """Slides whose outlines can be read."""
+    for slide in [row.id for row in run.rows if run.state(row.id) is State.DONE]:
+        try:
+            count_rows(run.folder(slide) / "annotations.parquet")
+        except DamagedError as error:
+            refuse(slide, error)
+        else:
+            yield slide
 
 
 def _list_objects(run: Run, slide: str) -> Iterator[tuple[str, list[_Object]]]:

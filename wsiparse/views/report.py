@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wsiparse.errors import DamagedError
 from wsiparse.evaluation.extremes import parse_extremes
 from wsiparse.files import read_json
 from wsiparse.runs.references import References
@@ -99,11 +100,14 @@ def _make_sections(facts: _Facts, pictures: int) -> Iterator[Html]:
         note = Html('<p class="failed">These pixels could not be read and were taken as white: look at the files.</p>')
         yield make_section("Unreadable pixels", note, make_table([Column("slide"), Column("pixels", True)], unread))
     yield from _show_pictures(facts, pictures)
-    if priors := measure_priors(facts.run):
+    damaged: dict[str, DamagedError] = {}
+    if priors := measure_priors(facts.run, damaged.__setitem__):
         note = Html(
             "<p>Mean probability around a sample of objects, each shifted to where it meets the others best.</p>"
         )
         yield make_section("Typical shapes", note, draw_priors(priors, facts.colors))
+    if damaged:
+        yield make_section("Damaged results", make_table([Column("slide"), Column("message")], damaged.items()))
     yield make_section("Slides", _EXPLAINED, _tabulate_slides(facts))
     if facts.summaries:
         yield make_section("Time by stage", draw_bars(_sum_seconds(facts)))
