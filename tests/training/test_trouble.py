@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.teaching import write_config
 from tests.training.test_screening import make_table
@@ -54,6 +56,45 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(
     assert not list((tmp_path / "out").glob("*.partial*"))
     assert main(["train", str(config)]) == 0
     assert (tmp_path / "out/tiny.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL])
+def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_last(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    config = make_table(tmp_path)
+    assert main(["train", str(config)]) == 0
+    before = (tmp_path / "out/checkpoint.pt").read_bytes()
+    write_config(tmp_path, examples="examples.csv", steps=3)
+    monkeypatch.setattr(os, "fsync", fail)
+    kept = number == errno.EINVAL  # as file systems answer that cannot say
+    assert main(["train", str(config)]) == (0 if kept else 2)
+    assert ((tmp_path / "out/checkpoint.pt").read_bytes() == before) != kept
+    assert len(capsys.readouterr().err.splitlines()) == (0 if kept else 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, "batches of 2 crops of 32 pixels; expected room for them"),
+        (MemoryError(), 2, "batches of 2 crops of 32 pixels"),
+        (RuntimeError("CUDA error: unspecified launch failure"), 75, "the accelerator broke down"),
+    ],
+)
+def test_memory_that_is_full_and_an_accelerator_that_is_lost_are_told_in_one_line(
+    tmp_path: Path, error: Exception, code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*parts: object) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsiparse.training.loop.take_step", fail)
+        assert main(["train", str(make_table(tmp_path))]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
 
 
 @pytest.mark.parametrize("out", ["train.toml", "train.toml/out"])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
 from wsiparse.errors import RunError
-from wsiparse.files import write_whole
+from wsiparse.files import UNSETTLED, write_whole
 from wsiparse.slides.files import fingerprint_file
 from wsiparse.training.settings import TrainingSettings
 from wsiparse.training.sources import Lesson
@@ -53,11 +54,7 @@ class Checkpoint:
         """Keep the states after so many steps."""
         kept = {"step": step, "decided": dict(self.decided), "states": [state.state_dict() for state in states]}
         with write_whole(self.path) as partial, partial.open("wb") as file:
-            try:
-                torch.save(kept, file)
-            except RuntimeError as error:
-                told = error.__context__  # by the file, of a disk that is full
-                raise (told if isinstance(told, OSError) else error) from None
+            _write_through(kept, file)
 
     def load(self, states: Sequence[Stateful]) -> int:
         """Put the states back; the number of steps done, 0 where there is no file.
@@ -83,6 +80,21 @@ class Checkpoint:
                 f"{self.path}: {found}; expected one of the training that this config tells; choose another out, or "
                 "remove it to start anew"
             )
+
+
+def _write_through(value: object, file: BinaryIO) -> None:
+    """Write a value onto the disk itself: a power loss after the file took its name would leave an empty one."""
+    try:
+        torch.save(value, file)
+    except RuntimeError as error:
+        told = error.__context__  # by the file, of a disk that is full
+        raise (told if isinstance(told, OSError) else error) from None
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in UNSETTLED:
+            raise
 
 
 def describe_training(settings: TrainingSettings, lesson: Lesson) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from torch import Tensor, nn
 
 from wsiparse.errors import ModelError, RunError
 from wsiparse.files import remove_partials
+from wsiparse.models.breakdown import notice_breakdown
 from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.load import choose_device
+from wsiparse.models.memory import is_out_of_memory
 from wsiparse.models.open_network import mirror_edges
 from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
@@ -58,11 +62,26 @@ class Session:
 def train(config_path: str | Path) -> Path:
     """Train as a config says, or continue where its `out` folder stands; returns the weight file.
 
-    Raises InputError for a wrong config or data that cannot be learned from, ModelError where the loss is no number,
-    and RunError where another training writes to that folder or left its checkpoint there.
+    Raises InputError for a wrong config or data that cannot be learned from, ModelError where the loss is no number or
+    memory too small, RunError where another training writes to that folder or left its checkpoint there, and
+    BreakdownError where the accelerator is lost.
     """
     settings = read_settings(config_path)
-    return teach(start_student(settings), settings)
+    with notice_breakdown(), _refuse_shortage(settings):
+        return teach(start_student(settings), settings)
+
+
+@contextmanager
+def _refuse_shortage(settings: TrainingSettings) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"memory does not suffice for batches of {settings.batch} crops of {settings.crop} pixels; expected room "
+            "for them; lower batch or crop, or free memory"
+        ) from error
 
 
 def teach(student: Student, settings: TrainingSettings) -> Path:
