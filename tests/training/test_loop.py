@@ -300,6 +300,16 @@ def test_prompts_vary_in_their_words(tmp_path: Path) -> None:
     assert invent_word(random).isalpha()
 
 
+def test_prompts_are_told_for_the_sites_that_they_may_name(tmp_path: Path) -> None:
+    cells = Target("cells", "cells in [site] pathology", "c", (0, 0, 0), 0.5, sites=("breast", "liver"))
+    anywhere = Target("tumour", "tumour in [site] pathology", "t", (0, 0, 0), 0.5)
+    random = np.random.default_rng(0)
+    prompts = {word_prompt(target, ("{}",), random) for target in (cells, anywhere) for _ in range(50)}
+    assert prompts == {"cells", "cells in breast pathology", "cells in liver pathology", "tumour"}
+    listed = list_prompts(Ontology((cells, anywhere)), read_settings(write_config(tmp_path)))
+    assert {prompt for _, prompt in listed} == prompts | {"find cells", "find tumour"}
+
+
 def test_the_rate_rises_then_falls() -> None:
     settings = TrainingSettings("a", Path(), (), Path(), steps=100, warmup_steps=10, learning_rate=1.0)
     rates = [schedule_rate(step, settings) for step in range(100)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsiparse.errors import TargetError
-from wsiparse.ontology import Ontology, Target
+from wsiparse.ontology import SITE, Ontology, Target
 from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
 from wsiparse.training.disguise import clear_objects, fade_objects
@@ -112,7 +112,7 @@ def load_check(samples: Sequence[Sample], ontology: Ontology, settings: Training
     pictures, supervision = [sample.read() for sample in samples], Supervision.of(ontology)
     crops = torch.stack([_spread_masks(_cut_picture(p, settings.crop), p, supervision) for p in pictures])
     absent = [settings.absent_prompts[0] if settings.absent_prompts else "nothing", "zxqv"]
-    tokens = tokenize([*(target.prompt for target in ontology.targets), *absent])
+    tokens = tokenize([*(target.at_site(None).prompt for target in ontology.targets), *absent])
     return _label_crops(crops, pictures, supervision, tokens)
 
 
@@ -123,7 +123,7 @@ def take_images(batch: Batch, part: slice) -> Batch:
 
 def list_prompts(ontology: Ontology, settings: TrainingSettings) -> list[tuple[str, str]]:
     """All that may be asked for by name, each after what it asks for: prompts, and names and synonyms in templates."""
-    own = [(target.name, target.prompt) for target in ontology.targets]
+    own = [(target.name, told) for target in ontology.targets for told in list_told(target)]
     words = [(target.name, word) for target in ontology.targets for word in (target.name, *target.synonyms)]
     absent = [("absent_prompts", prompt) for prompt in settings.absent_prompts]
     framed = [(name, text.format(word)) for text in settings.templates for name, word in (*words, *absent)]
@@ -143,11 +143,19 @@ def refuse_likes(prompts: Sequence[tuple[str, str]], tokenize: Tokenize) -> None
             )
 
 
+def list_told(target: Target) -> list[str]:
+    """A target's prompt as runs tell it: for each site that it may name, or else as one that names none."""
+    sites = target.sites if SITE in target.prompt else ()
+    return [target.at_site(site).prompt for site in sites or (None,)]
+
+
 def word_prompt(target: Target, templates: Sequence[str], random: np.random.Generator) -> str:
-    """One way to ask for a target: its own prompt, or its name or a synonym within a template."""
-    wordings = [target.prompt, target.name, *target.synonyms]
-    chosen = int(random.integers(len(wordings)))
-    return wordings[0] if chosen == 0 else str(random.choice(templates)).format(wordings[chosen])
+    """One way to ask for a target: a prompt of its own, or its name or a synonym within a template."""
+    told, words = list_told(target), (target.name, *target.synonyms)
+    chosen = int(random.integers(1 + len(words)))
+    if chosen:
+        return str(random.choice(templates)).format(words[chosen - 1])
+    return told[0] if len(told) == 1 else str(random.choice(told))
 
 
 def invent_word(random: np.random.Generator) -> str:
