@@ -6,17 +6,35 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 
+from wsiparse.errors import OutputError
 from wsiparse.files import silence
 
 OK, WRONG_INPUT, SOME_FAILED, LOST = 0, 2, 3, 75
 
 
+class _Page(Console):
+    """Where a command prints; its work goes on where nobody reads that to the end, as with `| head`."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more; rich would end the program, with what is left undone."""
+        self.quiet = True
+        silence(sys.stdout)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich does; OutputError where the disk that it goes to is full."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            silence(sys.stdout)
+            raise OutputError(f"standard output: {error.strerror}; free the disk or print elsewhere") from error
+
+
 def _open_console(file: TextIO | None, terminal: bool | None) -> Console:
-    return Console(
+    return _Page(
         file=file,
         force_terminal=terminal,
         # Paths are shown as they are, whatever [brackets] and :colons: they have.
