@@ -113,6 +113,15 @@ def test_weights_may_be_read_by_all_who_may_read_the_log(tmp_path: Path) -> None
     assert len(modes) == 1
 
 
+def test_the_weights_are_named_at_the_end_also_where_they_were_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_table(tmp_path)
+    for _ in range(2):
+        assert main(["train", str(config)]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"written: {tmp_path / 'out/tiny.safetensors'}"
+
+
 def test_what_a_killed_training_left_half_written_is_removed(tmp_path: Path) -> None:
     config, left = make_table(tmp_path), tmp_path / "out/.checkpoint.pt.0123abcd.partial"
     left.parent.mkdir()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wsiparse.commands.ending import OK, SOME_FAILED, console
+from wsiparse.commands.ending import OK, SOME_FAILED, console, print_last
 from wsiparse.commands.run import stop_on_signal
 
 
@@ -26,7 +26,9 @@ def _train(options: argparse.Namespace) -> int:
     from wsiparse.training.loop import train
 
     with stop_on_signal():
-        train(options.config)
+        weights = train(options.config)
+    with print_last(f"written: {weights}") as page:
+        page.print(f"written: {weights}")
     return OK
 
 
