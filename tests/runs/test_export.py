@@ -270,3 +270,20 @@ def test_outlines_are_exported_where_maps_were_deleted_to_save_room(
     ]
     assert len(paths[0]) == len(paths[1]) == 1
     assert hash_results(tmp_path / "less") == hash_results(tmp_path / "whole")
+
+
+def test_a_slide_whose_maps_have_no_such_level_is_named_and_the_others_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slides").mkdir()
+    for name, size in (("small", (201, 103)), ("large", (1301, 203))):
+        write_slide(tmp_path / "slides" / f"{name}.svs", size, 0.5, draw_array(draw_tissue(*size, 1)))
+    model = "tests.tiny:build_tone"
+    wsiparse.run(tmp_path / "slides", tmp_path / "out", model=model, targets=["dark"], tissue=False, cluster="serial")
+    command = ["export", str(tmp_path / "out"), "--format", "ome-tiff", "--to", str(tmp_path / "to"), "--level"]
+    assert main([*command, "1"]) == 3
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["large-0.5um-tone.ome.tiff"]
+    assert "not exported: small: level 1: " in capsys.readouterr().out
+    assert main([*command, "1", "--slide", "small"]) == 2
+    assert main([*command, "-1"]) == 2
+    assert "level -1: expected 0, the finest, or more" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from wsiparse.annotations.parquet import count_rows, stream_parquet
 from wsiparse.annotations.qupath import write_qupath
 from wsiparse.annotations.store import write_store
 from wsiparse.annotations.table import write_table
-from wsiparse.errors import DamagedError, InputError, SlideError
+from wsiparse.errors import DamagedError, InputError, SlideError, WsiparseError
 from wsiparse.files import write_whole
 from wsiparse.geometry import Grid
 from wsiparse.maps.canvas import Canvas
@@ -88,13 +88,13 @@ class Request:
     """Level of the maps that becomes the finest."""
 
 
-TROUBLES = (SlideError, DamagedError)
-"""What is the affair of one slide: its file is gone, or what was found on it is not whole."""
-Refuse = Callable[[str, SlideError | DamagedError], None]
+TROUBLES = (SlideError, DamagedError, InputError)
+"""What is the affair of one slide: its file is gone, its results are damaged, its maps have no such level."""
+Refuse = Callable[[str, WsiparseError], None]
 """Takes the id of a slide that cannot be exported, and why."""
 
 
-def _stop(slide: str, error: SlideError | DamagedError) -> None:
+def _stop(slide: str, error: WsiparseError) -> None:
     raise error
 
 
@@ -115,12 +115,14 @@ _ExportSlide = Callable[[SlideOutput, Destination], Iterator[Path]]
 def export_run(run: Run, request: Request, refuse: Refuse = _stop) -> Iterator[Path]:
     """Write finished slides of a run as another tool reads them; yields each path when it is written.
 
-    Where a format asks for a slide's file and it is gone, or its results are damaged, `refuse` is called and the others
-    are written; unless given it raises the error. Raises InputError where the format or level is not known or the slide
-    not finished.
+    Where a format asks for a slide's file and it is gone, its results are damaged or its maps have no such level,
+    `refuse` is called and the others are written; unless given it raises the error. Raises InputError where the format
+    is not known or the slide not finished.
     """
     if request.format not in FORMATS:
         raise InputError(f"format {request.format!r}: expected one of {', '.join(FORMATS)}")
+    if request.level < 0:
+        raise InputError(f"level {request.level}: expected 0, the finest, or more")
     outputs = _choose_slides(run, request.slide)
     folder = request.folder or run.path / EXPORTS / request.format
     return FORMATS[request.format](outputs, Destination(folder, request.level, refuse))
