@@ -196,6 +196,12 @@ def test_slides_without_labels_are_left_out_with_a_count(cohort: Path) -> None:
     assert skipped == {"slide without a reference": ["three"], "slide without an outline of a target": ["two"]}
 
 
+def test_a_slide_that_cannot_be_read_may_be_excluded(cohort: Path) -> None:
+    rows = ["id,slide,reference,case,part", "one,one.svs,one.geojson,A,train", "two,gone.svs,gone.geojson,B,excluded"]
+    (cohort / "slides.csv").write_text("\n".join(rows))
+    assert {tile.source.slide.id for tile in tiles_of(learn_from(cohort))} == {"one"}
+
+
 def test_what_of_a_reference_was_read_otherwise_is_told(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_features(cohort / "one.geojson", [(DISC, "Dunkel"), (Point(9, 9), "Hell"), (SECOND, "Hell")])
     config = write_config(cohort, slides="slides.csv", mapping="classes.toml", check_pictures=2, steps=1)
@@ -230,7 +236,7 @@ def test_objects_that_a_reference_tells_apart_are_learned_apart(cohort: Path, nu
         rows += [f"one,one.svs,one.png,dark disc,{kind},A,train", "two,two.svs,two.geojson,,,B,test"]
         (cohort / "slides.csv").write_text("\n".join(rows))
     if numbered == "nothing":
-        with pytest.raises(InputError, match="no training example shows 'dark disc, set apart'"):
+        with pytest.raises(InputError, match="apart names 'dark disc', whose objects no training example"):
             learn_from(cohort, targets=("dark disc",), apart={"black disc": "discs set apart"})
         return
     lesson = learn_from(cohort, targets=("dark disc",), apart={"dark disc": "discs set apart"})

@@ -184,6 +184,11 @@ def _splitting(settings: TrainingSettings) -> Splitting:
 def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Screening) -> Iterator[_PlacedSlide]:
     splitting = _splitting(settings)
     for row in read_manifest(settings.slides) if settings.slides else ():
+        case = _read_cell(row, "case") or row.id
+        chosen = _read_cell(row, "part") or splitting.choose_part(case)
+        part = check_part(chosen, f"slides {settings.slides}: {row.id}")
+        if part == "excluded":
+            continue  # be it for a file that cannot be read
         if not row.reference:
             screening.skip("slide without a reference", row.id)
             continue
@@ -193,9 +198,7 @@ def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Scre
             screening.refuse(error)
             continue
         screening.remarks += [f"{row.id}: {remark}" for remark in source.reference.remarks]
-        case = _read_cell(row, "case") or row.id
-        part = _read_cell(row, "part") or splitting.choose_part(case)
-        yield _PlacedSlide(row, source, case, check_part(part, f"slides {settings.slides}: {row.id}"))
+        yield _PlacedSlide(row, source, case, part)
 
 
 def _read_cell(row: ManifestRow, column: str) -> str:
