@@ -196,6 +196,17 @@ def test_slides_without_labels_are_left_out_with_a_count(cohort: Path) -> None:
     assert skipped == {"slide without a reference": ["three"], "slide without an outline of a target": ["two"]}
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_slide_without_a_part_goes_where_its_case_is(cohort: Path, part: str) -> None:
+    rows = ["id,slide,reference,case,part", "one,one.svs,one.geojson,A,", f"two,two.svs,two.geojson,A,{part}"]
+    (cohort / "slides.csv").write_text("\n".join([*rows, "three,one.svs,one.geojson,B,excluded"]))
+    if part == "test":
+        with pytest.raises(InputError, match="0 images and 2 slides kept apart"):
+            learn_from(cohort)
+    else:
+        assert {tile.source.slide.id for tile in tiles_of(learn_from(cohort))} == {"one", "two"}
+
+
 def test_a_slide_that_cannot_be_read_may_be_excluded(cohort: Path) -> None:
     rows = ["id,slide,reference,case,part", "one,one.svs,one.geojson,A,train", "two,gone.svs,gone.geojson,B,excluded"]
     (cohort / "slides.csv").write_text("\n".join(rows))

@@ -182,11 +182,7 @@ def _splitting(settings: TrainingSettings) -> Splitting:
 
 
 def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Screening) -> Iterator[_PlacedSlide]:
-    splitting = _splitting(settings)
-    for row in read_manifest(settings.slides) if settings.slides else ():
-        case = _read_cell(row, "case") or row.id
-        chosen = _read_cell(row, "part") or splitting.choose_part(case)
-        part = check_part(chosen, f"slides {settings.slides}: {row.id}")
+    for row, case, part in _place_rows(settings):
         if part == "excluded":
             continue  # be it for a file that cannot be read
         if not row.reference:
@@ -199,6 +195,16 @@ def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Scre
             continue
         screening.remarks += [f"{row.id}: {remark}" for remark in source.reference.remarks]
         yield _PlacedSlide(row, source, case, part)
+
+
+def _place_rows(settings: TrainingSettings) -> Iterator[tuple[ManifestRow, str, str]]:
+    """The manifest's rows with case and part; a row that names no part goes with the other slides of its case."""
+    rows = read_manifest(settings.slides) if settings.slides else []
+    placed = [(row, _read_cell(row, "case") or row.id, _read_cell(row, "part")) for row in rows]
+    stated = {case: part for _, case, part in placed if part and part.lower() != "excluded"}
+    for row, case, part in placed:
+        chosen = part or stated.get(case) or _splitting(settings).choose_part(case)
+        yield row, case, check_part(chosen, f"slides {settings.slides}: {row.id}")
 
 
 def _read_cell(row: ManifestRow, column: str) -> str:
