@@ -203,6 +203,20 @@ def test_a_browser_draws_it(evaluated: Path, tmp_path: Path) -> None:
     assert blue.sum() > 2000, "the bars of the stages are drawn"
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_long_names_and_paths_stay_on_the_page(cohort: Path, tmp_path: Path) -> None:
+    failure = {"reason": "slide_unreadable", "message": f"/archive/{'y' * 300}.svs: cut off", "traceback": ""}
+    write_json(cohort / "broken/failed.json", failure)
+    text = write_report(open_run(cohort)).read_text(encoding="utf-8")
+    measure = "<script>document.title = document.documentElement.scrollWidth</script></body>"
+    (tmp_path / "measured.html").write_text(text.replace("</body>", measure), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [str(CHROMIUM), *flags, "--window-size=1200,900", "--dump-dom", (tmp_path / "measured.html").as_uri()]
+    dom = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+    assert int(re.findall("<title>([0-9]+)</title>", dom)[0]) <= 1200
+
+
 def test_readers_who_were_held_against_each_other_are_shown(evaluated: Path, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "labels", tmp_path / "ben")
     compare_readers(open_run(evaluated), [tmp_path / "labels", tmp_path / "ben"])
