@@ -114,6 +114,12 @@ def test_paths_are_seen_from_the_config_that_names_them(tmp_path: Path, monkeypa
     assert Path(settings.start).resolve() == tmp_path / "blobs/lab.safetensors"
 
 
+@pytest.mark.parametrize("key", ["out", "start", "slides"])
+def test_an_address_is_no_path(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match="path 's3://bucket/a': an address, expected a path on this machine"):
+        read_settings(write_config(tmp_path, **{"examples": ".", key: "s3://bucket/a"}))
+
+
 @pytest.mark.parametrize("name", ["wsiparse-open1", "lab.safetensors", "lab.pt", "."])
 def test_weights_to_start_from_that_are_not_there_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"start .*: no such file; expected wsiparse-open-1, .*, or a file of weights"):

@@ -13,6 +13,7 @@ from wsiparse.kinds import is_text
 from wsiparse.models.load import list_models
 from wsiparse.models.open_network import Sizes
 from wsiparse.ontology import list_ontologies
+from wsiparse.slides.remote import is_remote
 from wsiparse.training.kinds import (
     AnyPlace,
     AnySizes,
@@ -200,6 +201,10 @@ def _place_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _expand_path(text: str) -> Path:
     expanded = os.path.expandvars(text)
+    if is_remote(expanded):
+        raise InputError(
+            f"path {text!r}: an address, expected a path on this machine; copy what lies there, or mount it"
+        )
     if "$" in expanded:
         raise InputError(f"path {text!r}: expected its environment variable to be set; export it or write the path")
     return Path(expanded).expanduser()
