@@ -63,7 +63,7 @@ def test_a_model_without_text_refuses_with_the_nearest_names() -> None:
         match_text(TONES, "lights", None)
 
 
-@pytest.mark.parametrize("text", ["light, dark", "dark things; red", "light and stroma", "Light AND dark"])
+@pytest.mark.parametrize("text", ["light, dark", "dark things; red", "light AND stroma", "zebu or dark", "red / bone"])
 def test_a_text_that_asks_for_several_things_is_refused(text: str) -> None:
     def fail(texts: Sequence[str]) -> TextVectors:
         raise AssertionError(texts)

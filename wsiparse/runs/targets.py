@@ -13,7 +13,7 @@ from wsiparse.runs.manifest import ManifestRow
 
 NEAREST = 3
 """How many targets a refusal names."""
-_JOINTS = re.compile(r"[,;]|\band\b", re.IGNORECASE)
+_JOINTS = re.compile(r"[,;&+/]|\b(?:and|or)\b", re.IGNORECASE)
 """What people put between things of which they ask for several."""
 
 
