@@ -63,9 +63,12 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
             columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
             rows = [*_read_cells(reader, source)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{source}: {error}; expected a CSV with columns {COLUMNS}") from error
+        raise InputError(f"{source}: {error}; expected a CSV in UTF-8 with columns {COLUMNS}") from error
     if not rows or not set(COLUMNS) <= set(columns):
-        raise InputError(f"{source}: {len(rows)} rows, columns {columns}, expected {list(COLUMNS)}; complete the table")
+        raise InputError(
+            f"{source}: {len(rows)} rows, columns {columns}, expected {list(COLUMNS)}, parted by commas; complete the "
+            "table"
+        )
     return [_parse_row(cells, Path(data), line) for line, cells in rows]
 
 
