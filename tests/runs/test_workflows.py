@@ -92,16 +92,24 @@ def test_jobs_lose_nothing_where_kubernetes_reads_them(name: str) -> None:
 @pytest.mark.peers
 def test_snakemake_runs_a_cohort_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_slides(tmp_path, 3, SIZE)
-    manifest, options = tmp_path / "cohort.csv", " ".join(TONE)
+    manifest, options = tmp_path / "my cohort.csv", " ".join(TONE)
     manifest.write_text("slide\n" + "".join(f"s{n}.svs\n" for n in range(3)))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    settings = [f"manifest={manifest}", f"output={tmp_path / 'out'}", "shards=2", f"options={options}"]
+    settings = [f"manifest={manifest}", f"output={tmp_path / 'my out'}", "shards=2", f"options={options}"]
     words = ["--snakefile", ROOT / "workflows/snakemake/Snakefile", "--cores", 2, "--directory", tmp_path]
     assert ask_peer("snakemake", RUN_SNAKEMAKE, *map(str, words), "--config", *settings) == 0
     assert main(["run", str(manifest), "-o", str(tmp_path / "expected"), *TONE]) == 0
-    results = {name: digest for name, digest in hash_results(tmp_path / "out").items() if name[0] != "."}
+    results = {name: digest for name, digest in hash_results(tmp_path / "my out").items() if name[0] != "."}
     assert results == hash_results(tmp_path / "expected")
+
+
+def test_snakemake_quotes_the_paths_that_it_is_given() -> None:
+    rule = (ROOT / "workflows/snakemake/Snakefile").read_text().partition("    shell:\n")[2]
+    assert set(re.findall(r"\{(\S+?)\}", rule)) == {
+        *("input:q", "wildcards.output:q"),
+        *("wildcards.shard", "params.shards", "params.options"),
+    }
 
 
 @pytest.mark.parametrize(("code", "accepted"), [(0, True), (3, True), (2, False), (75, False), (1, False)])
