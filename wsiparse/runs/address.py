@@ -11,7 +11,7 @@ import fsspec
 
 from wsiparse.errors import InputError, OutputError
 from wsiparse.runs.retry import lose
-from wsiparse.slides.remote import Trouble, is_remote
+from wsiparse.slides.remote import Trouble, is_remote, lacks_credentials
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -87,6 +87,8 @@ class Address:
 
     def _complain(self, error: BaseException) -> Exception:
         text = " ".join(str(error).split())
+        if lacks_credentials(error):
+            return OutputError(f"{self.url}: {text}; give credentials, for S3 AWS_ACCESS_KEY_ID and its like")
         if isinstance(error, FINAL):
             return OutputError(f"{self.url}: cannot be used: {text}; check the address and your rights there")
         return lose(f"{self.url}: cannot be reached: {text}; the same command continues where this one ended")

@@ -101,13 +101,18 @@ def _explain(url: str, error: Exception) -> SlideError:
         return SlideError(f"{url}: {text}; expected an address that fsspec knows")
     if isinstance(root, FileNotFoundError) or status in MISSING:
         return SlideError(f"{url}: no such file; check the address in the manifest or command")
-    if isinstance(root, PermissionError) or status in FORBIDDEN or "Credentials" in type(root).__name__:
+    if isinstance(root, PermissionError) or status in FORBIDDEN or lacks_credentials(root):
         return SlideError(f"{url}: may not be read ({text}); give credentials, for S3 AWS_ACCESS_KEY_ID and its like")
     if isinstance(root, OSError) and root.errno in FULL:
         return SlideError(f"{url}: cannot be fetched ({text}); free the disk of {CACHE_VARIABLE} or name another")
     lost = LostSlideError(f"{url}: cannot be reached ({text}); look at the network and at that server")
     lost.__cause__ = OSError(errno.ESTALE, text)
     return lost
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """Whether a store's library was given none, or half of them; each has errors of its own for that."""
+    return "Credentials" in type(error).__name__
 
 
 def _find_status(error: BaseException) -> int | None:
