@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +139,18 @@ def test_folders_among_the_images_are_mentioned(tmp_path: Path) -> None:
     save_pair(tmp_path / "train/images/P1/a.png", tmp_path / "train/masks/P1/a.png", 30)
     lesson = load_lesson(read_folder(tmp_path), TILES)
     assert lesson.screening.skipped == {"folder within a folder": ["images/P1", "masks/P1"]}
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_pair(tmp_path / "images/a.png", tmp_path / "masks/a.png")
+    config = read_folder(tmp_path)
+
+    def fail(folder: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(InputError, match="images: Permission denied; expected a folder that may be read"):
+        load_lesson(config, TILES)
 
 
 def test_an_image_of_another_kind_is_told_the_endings(tmp_path: Path) -> None:

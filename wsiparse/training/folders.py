@@ -72,9 +72,15 @@ def find_shelves(folder: Path) -> list[Shelf]:
 def list_examples(folder: Path, names: TargetNames, splitting: Splitting, screening: Screening) -> list[Example]:
     """Every mask of the wanted targets in a folder, those of one image one after the other.
 
-    Raises InputError for a mask without its image and ReferenceFileError for a target that nobody knows.
+    Raises InputError for a folder that cannot be read or a mask without its image, and ReferenceFileError for a target
+    that nobody knows.
     """
-    return [e for shelf in find_shelves(folder) for e in _list_shelf(shelf, names, splitting, screening)]
+    try:
+        return [e for shelf in find_shelves(folder) for e in _list_shelf(shelf, names, splitting, screening)]
+    except OSError as error:
+        raise InputError(
+            f"examples {error.filename}: {error.strerror}; expected a folder that may be read; change its rights"
+        ) from error
 
 
 def _list_shelf(shelf: Shelf, names: TargetNames, splitting: Splitting, screening: Screening) -> Iterator[Example]:
