@@ -112,6 +112,18 @@ def test_paths_are_made_absolute_and_addresses_stay() -> None:
     assert submission.command[1:3] == ["s3://bucket/x.svs", str(Path("a.svs").resolve())]
 
 
+def test_files_that_settings_name_are_found_wherever_the_script_is_handed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").touch()
+    settings = {"ontology": "own.toml", "model": "wsiparse-open-1", "validity": "off", "targets": ("own.toml",)}
+    words = Submission(("a.svs",), Path("out"), None, settings).command
+    given = dict(zip(words[-8::2], words[-7::2], strict=True))
+    assert given["--ontology"] == str(tmp_path / "own.toml")
+    assert (given["--model"], given["--validity"], given["--targets"]) == ("wsiparse-open-1", "off", "own.toml")
+
+
 @pytest.mark.parametrize("shard", ["3/3", "x/2", "1", "-1/2", "1/0"])
 def test_shards_that_cannot_be(shard: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -21,6 +21,8 @@ from wsiparse.runs.connect import ROLES, THREADS
 from wsiparse.slides.remote import is_remote
 
 FOLDER = "submit"
+NAME_FILES = ("model", "weights", "ontology", "validity")
+"""Settings that may name a file, found from where the command was given and not from where a script is handed in."""
 PATIENCE = "--death-timeout 120"
 """A worker without a scheduler for so many seconds ends."""
 
@@ -76,7 +78,13 @@ class Submission:
         """Arguments of `wsiparse`, with absolute paths; addresses stay."""
         slides = [slide if is_remote(slide) else str(Path(slide).resolve()) for slide in self.slides]
         config = ["--config", str(self.config.resolve())] if self.config else []
-        return ["run", *slides, "-o", str(self.output.resolve()), *config, *spell_settings(self.settings)]
+        settings = {name: _place(name, value) for name, value in self.settings.items()}
+        return ["run", *slides, "-o", str(self.output.resolve()), *config, *spell_settings(settings)]
+
+
+def _place(name: str, value: Any) -> Any:
+    """A setting that names a file that is there as its absolute path."""
+    return str(Path(value).resolve()) if name in NAME_FILES and Path(value).is_file() else value
 
 
 def load_slurm(path: Path | None) -> SlurmConfig:
