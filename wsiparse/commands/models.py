@@ -18,7 +18,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="train or fine-tune a model on images and masks")
-    train.add_argument("config", type=Path)
+    train.add_argument("config", type=Path, help="TOML file; docs/train.md says what stands in it")
     train.set_defaults(command=_train)
 
 

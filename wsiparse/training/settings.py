@@ -35,6 +35,7 @@ from wsiparse.training.kinds import (
     Words,
 )
 
+NEEDED = ("name", "ontology", "targets", "out")
 PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
 
 
@@ -133,10 +134,12 @@ def read_settings(path: str | Path) -> TrainingSettings:
     if unknown := sorted(set(document) - known):
         raise InputError(f"training config {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
     _check_kinds(document, path)
-    try:
-        settings = TrainingSettings(**_convert_values(document))
-    except TypeError as error:
-        raise InputError(f"training config {path}: {error}; complete it after open-1.toml") from error
+    if missing := [key for key in NEEDED if key not in document]:
+        raise InputError(
+            f"training config {path}: no {', '.join(missing)}; expected values for {', '.join(NEEDED)}; complete it as "
+            "in docs/train.md"
+        )
+    settings = TrainingSettings(**_convert_values(document))
     _check_values(settings, path)
     return settings
 
