@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from wsiparse.commands.settings import add_settings, read_settings
+from wsiparse.errors import InputError
 from wsiparse.runs.config import RunConfig, load_config
 from wsiparse.runs.connect import JOB_SYSTEMS
 
@@ -40,3 +41,9 @@ def test_every_setting_can_be_given_on_the_command_line() -> None:
 def test_a_file_that_windows_marked_as_utf_8_is_read(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("workers = 2", encoding="utf-8-sig")
     assert load_config(tmp_path / "run.toml", {}).workers == 2
+
+
+def test_a_name_where_a_list_belongs_is_told_in_the_words_of_a_settings_file(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('targets = "nuclei"\n')
+    with pytest.raises(InputError, match=r"setting 'targets' is 'nuclei': expected a list, such as \["):
+        load_config(tmp_path / "run.toml", {})

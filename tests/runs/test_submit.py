@@ -78,6 +78,7 @@ def test_a_dry_run_writes_the_script_and_hands_nothing_in(tmp_path: Path, capfd:
         ("[slurm]\ngpu = 1\n", "slurm.gpu"),
         ("[slurm]\njobs = 0\n", "jobs"),
         ("slurm = 3\n", "'slurm' is 3"),
+        ("[slurm]\nsetup = 'module load cuda'\n", "'slurm.setup' is 'module load cuda': expected a list"),
     ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, text: str, found: str) -> None:

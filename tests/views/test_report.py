@@ -173,6 +173,7 @@ def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
     assert len(page.images) == 3 + 3 + 2 * (3 + 3)
     assert "2 slides are not shown" in (evaluated / "report.html").read_text(encoding="utf-8")
+    assert main(["report", str(evaluated), "--pictures", "-1"]) == 2
 
 
 def test_names_that_look_like_html_are_shown_and_moved_slides_are_said(evaluated: Path, tmp_path: Path) -> None:

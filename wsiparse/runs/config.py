@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,7 +119,12 @@ def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig
         first = error.errors()[0]
         where, found = ".".join(str(part) for part in first["loc"]), first.get("input")
         source = "" if first["loc"][0] in overrides else f"{path}: "
-        raise InputError(f"{source}setting {where!r} is {found!r}: {first['msg']}") from error
+        raise InputError(f"{source}setting {where!r} is {found!r}: {say_wanted(first)}") from error
+
+
+def say_wanted(wrong: Mapping[str, Any]) -> str:
+    """What a setting should have been, of one of pydantic's errors, in the words of TOML and Python."""
+    return 'expected a list, such as ["…"]' if wrong["type"] == "tuple_type" else str(wrong["msg"])
 
 
 def read_toml(path: Path) -> dict[str, Any]:

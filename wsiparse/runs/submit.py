@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsiparse.errors import InputError, RunError
 from wsiparse.files import write_whole
-from wsiparse.runs.config import read_toml
+from wsiparse.runs.config import read_toml, say_wanted
 from wsiparse.runs.connect import ROLES, THREADS
 from wsiparse.slides.remote import is_remote
 
@@ -95,7 +95,7 @@ def load_slurm(path: Path | None) -> SlurmConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(["slurm", *map(str, first["loc"])])
-        raise InputError(f"{path}: setting {where!r} is {first.get('input')!r}: {first['msg']}") from error
+        raise InputError(f"{path}: setting {where!r} is {first.get('input')!r}: {say_wanted(first)}") from error
 
 
 def spell_settings(settings: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wsiparse.errors import DamagedError
+from wsiparse.errors import DamagedError, InputError
 from wsiparse.evaluation.extremes import parse_extremes
 from wsiparse.files import read_json
 from wsiparse.runs.references import References
@@ -81,6 +81,8 @@ class _Facts:
 
 def write_report(run: Run, pictures: int = PICTURES) -> Path:
     """Write OUT/report.html and return its path; with measures where the run was evaluated, without where not."""
+    if pictures < 0:
+        raise InputError(f"{pictures} pictures: expected 0 or more")
     facts = _Facts(run)
     counts = ", ".join(f"{list(facts.states.values()).count(state)} {state}" for state in State)
     path = run.path / "report.html"
