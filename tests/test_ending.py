@@ -41,6 +41,13 @@ def test_a_run_ends_well_whoever_takes_what_it_says(make_slide: MakeSlide, tmp_p
         assert "standard output: No space left on device; `wsiparse status" in done.stderr
 
 
+def test_signs_that_a_locale_lacks_end_nothing(make_slide: MakeSlide) -> None:
+    command = [sys.executable, "-m", "wsiparse", "info", str(make_slide(301, 203))]
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
+    assert "0.5 ?m" in done.stdout
+
+
 COMMANDS = ("status", "export --format csv", "report")
 
 

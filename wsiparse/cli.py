@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from wsiparse import __version__
 from wsiparse.commands import look, models, run, score, show, submit
-from wsiparse.commands.ending import LOST, WRONG_INPUT
+from wsiparse.commands.ending import LOST, WRONG_INPUT, print_any_text
 from wsiparse.errors import WsiparseError
 
 COMMANDS = (run, submit, look, score, show, models)
@@ -25,6 +25,7 @@ atexit.register(gc.freeze)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    print_any_text()
     options = build_parser().parse_args(arguments)
     try:
         code: int = options.command(options)

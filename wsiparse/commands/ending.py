@@ -49,6 +49,12 @@ def _open_console(file: TextIO | None, terminal: bool | None) -> Console:
 console = _open_console(None, None)
 
 
+def print_any_text() -> None:
+    """Let standard output show ? for signs that its encoding lacks, as µ and – do in some locales."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 @contextmanager
 def print_last(instead: str) -> Iterator[Console]:
     """A console for what a command that has done its work says of it, printed when the block ends.
