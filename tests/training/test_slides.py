@@ -31,7 +31,7 @@ from wsiparse.training.dataset import Sample
 from wsiparse.training.loop import predict_logits, start_session
 from wsiparse.training.losses import score_batch
 from wsiparse.training.settings import read_settings
-from wsiparse.training.slides import SlideTile
+from wsiparse.training.slides import SlideTile, _label_core
 from wsiparse.training.sources import Lesson, load_lesson
 from wsiparse.training.students import start_student
 
@@ -115,6 +115,21 @@ def test_tiles_are_taken_where_labels_are(cohort: Path, monkeypatch: pytest.Monk
     everywhere = tiles_of(learn_from(cohort))
     assert shown < {tile.core for tile in everywhere}
     assert () in {tile.present for tile in everywhere}
+
+
+def test_tiles_that_no_outline_meets_are_passed_over_undrawn(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SlideTile] = []
+
+    def label(tile: SlideTile) -> SlideTile | None:
+        asked.append(tile)
+        return _label_core(tile)
+
+    monkeypatch.setattr("wsiparse.training.slides._label_core", label)
+    few, count = learn_from(cohort), len(asked)
+    monkeypatch.setattr("wsiparse.training.slides._find_drawn", lambda source, names: None)
+    every = learn_from(cohort)
+    assert count < (len(asked) - count) / 2
+    assert [tile.fingerprint for tile in few.train] == [tile.fingerprint for tile in every.train]
 
 
 def test_what_lies_outside_the_slide_is_hidden(cohort: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from wsiparse.evaluation.names import FRAME
@@ -109,9 +110,25 @@ def list_tiles(source: LabelledSlide, tiles: TileSizes, apart: Collection[str] =
         tiling = choose_tiling(part, choose_grid(source.slide, part.mpp), tiles)
         names = tuple(target.name for target in part.targets if source.reference.covers(target.name))
         parted = tuple(n for n in names if n in apart and source.reference.list_objects(n) is not None)
+        drawn = _find_drawn(source, names)
         for block in plan_tiles(source.slide, tiling).blocks if names else ():
-            if tile := _label_core(SlideTile(source, tiling, block.cores[0], names, names, parted)):
-                yield tile
+            tile = SlideTile(source, tiling, block.cores[0], names, names, parted)
+            if (drawn is None or _meets(tile, drawn)) and (labelled := _label_core(tile)):
+                yield labelled
+
+
+def _find_drawn(source: LabelledSlide, names: Collection[str]) -> shapely.STRtree | None:
+    """All outlines of some targets and all frames, by place; None where the reference shows pixels alone."""
+    layers = [source.reference.list_objects(name) for name in (*names, FRAME)]
+    known = [outlines for outlines in layers if outlines is not None]
+    return shapely.STRtree(np.concatenate(known)) if len(known) == len(layers) else None
+
+
+def _meets(tile: SlideTile, drawn: shapely.STRtree) -> bool:
+    """Whether anything may be drawn in a tile: most of a slide shows nothing, and drawing that takes long."""
+    inside, scale = tile.inside.grow(1), tile.source.slide.grid.scale_to(tile.tiling.grid)
+    edges = np.array([inside.x, inside.y, inside.right, inside.bottom]) / scale
+    return bool(drawn.query(shapely.box(*edges)).size)
 
 
 def _label_core(tile: SlideTile) -> SlideTile | None:
