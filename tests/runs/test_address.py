@@ -22,6 +22,12 @@ class LockedStore:
         return refuse if name != "invalidate_cache" else lambda: None
 
 
+@pytest.mark.parametrize("command", ["report s3://bucket/night", "export s3://bucket/night --format csv"])
+def test_what_reads_folders_alone_says_so_of_an_address(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 2
+    assert "an address, expected a folder; copy here what you need" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["status s3://bucket/night", "run slide.svs -o s3://bucket/night"])
 def test_credentials_that_nobody_gave_do_not_come_by_waiting(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path

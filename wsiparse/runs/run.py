@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -33,6 +34,10 @@ EXPORTS = "export"
 """Folder of what `wsiparse export` writes; it goes with the run it was made of."""
 BEFORE_A_RUN = (*RECORDS, "submit")
 """What may lie in a folder that holds no run yet: batch scripts, and the traces of a run killed as it began."""
+
+
+ADDRESS = re.compile(r"\w{2,}:/")
+"""How addresses begin, of whose two slashes pathlib leaves one."""
 
 
 class State(StrEnum):
@@ -136,6 +141,8 @@ def fingerprint_run(parts: dict[str, Any]) -> str:
 def open_run(path: str | Path) -> Run:
     """The run that lives in a folder."""
     if not (Path(path) / "run.json").exists():
+        if ADDRESS.match(str(path)):
+            raise RunError(f"{path}: an address, expected a folder; copy here what you need, only `status` reads there")
         raise RunError(f"{path}: no run.json; expected the output folder of `wsiparse run`")
     return Run(Path(path))
 
