@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +48,17 @@ def test_each_group_keeps_its_label_map_whatever_signs_its_name_has(canvas: Canv
     for n, name in enumerate(NAMES):
         labels = zarr.open_array(tmp_path / "a.zarr/labels" / name / "0", mode="r")[:]
         assert np.flatnonzero(np.asarray(labels).any(axis=1)).tolist() == [n]
+
+
+def test_a_full_disk_is_told_in_few_words(canvas: Canvas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(source: str, path: str, **_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, fill, False, False))
+    with pytest.raises(OutputError, match="No space left on device") as caught:
+        export_spatialdata(SpatialSource([canvas], None, 0.5), tmp_path / "a.zarr")
+    assert "[(" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_outlined_leaves_the_outlines_out(canvas: Canvas, tmp_path: Path) -> None:

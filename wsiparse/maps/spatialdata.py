@@ -86,7 +86,14 @@ def _write_element(path: Path, ome: dict[str, Any]) -> None:
 def _copy_levels(source: Path, path: Path, count: int, level: int) -> None:
     with report_unwritable(path):
         for number in range(count):
-            shutil.copytree(source / str(level + number), path / str(number))
+            _copy_folder(source / str(level + number), path / str(number))
+
+
+def _copy_folder(source: Path, path: Path) -> None:
+    try:
+        shutil.copytree(source, path)
+    except shutil.Error as error:  # what each of its files met
+        raise OSError(error.args[0][0][2]) from error
 
 
 def _write_outlines(source: Path, path: Path) -> None:
