@@ -40,6 +40,17 @@ def of(dices: list[int], target: str = "gland") -> list[Score]:
     return [Score(f"s{n}", target, both, 100, 100) for n, both in enumerate(dices)]
 
 
+def test_slides_left_out_are_told_by_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gland, nuclei = of(FIRST), of(FIRST, "nuclei")
+    evaluated(tmp_path / "a", [*gland, *nuclei])
+    evaluated(tmp_path / "b", [*gland[1:], *nuclei[:-2]])
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out of ")] == [
+        "left out of gland: 1 of the slides, evaluated in one run alone, or without a dice",
+        "left out of nuclei: 2 of the slides, evaluated in one run alone, or without a dice",
+    ]
+
+
 def test_the_tests_are_those_of_scipy_on_the_slides_in_pairs(tmp_path: Path) -> None:
     first = evaluated(tmp_path / "a", [*of(FIRST), *of([1, 2], "only here")])
     second = evaluated(tmp_path / "b", list(reversed(of(SECOND))))
@@ -70,7 +81,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pyte
     assert main(command) == 0
     text = capsys.readouterr().out
     assert text.splitlines()[1].split()[:5] == ["gland", "7", "0.707", "0.754", "+0.047"]  # 495, 528 and 33 of 700
-    assert "1 slides left out" in text
+    assert "left out of gland: 1 of the slides, evaluated in one run alone, or without a dice" in text
     document = json.loads((tmp_path / "c.json").read_text())
     assert document["metric"] == "dice"
     (gland,) = document["targets"]

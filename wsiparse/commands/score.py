@@ -81,8 +81,9 @@ def _compare(options: argparse.Namespace) -> int:
 
     compared = RunsComparison(open_run(options.first), open_run(options.second), options.metric)
     console.print(tabulate_comparison(compared.targets))
-    if left_out := max(part.left_out for part in compared.targets):
-        console.print(f"{left_out} slides left out: evaluated in one run alone, or without a {options.metric}")
+    reasons = f"evaluated in one run alone, or without a {options.metric}"
+    for part in [part for part in compared.targets if part.left_out]:
+        console.print(f"left out of {part.target}: {part.left_out} of the slides, {reasons}")
     for line in compared.differences:
         console.print(line)
     if options.output:
