@@ -104,7 +104,7 @@ def test_training_writes_weights_that_load_and_a_log(tmp_path: Path) -> None:
     assert model.predict(np.zeros((1, 64, 64, 3), np.uint8), model.targets[:2]).shape == (1, 2, 64, 64)
     assert read_weights(path)[0].training["data"] == "six images"
     lines = read_log(tmp_path / "out")
-    assert lines[0] == {"step": 0, "samples": 6, "skipped": {}}
+    assert lines[0] == {"step": 0, "samples": 6, "skipped": {}, "remarks": []}
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
     assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
     assert [line["step"] for line in lines if "polyp" in line] == [2, 4]
@@ -120,7 +120,7 @@ def test_images_known_to_show_no_target_are_learned_from_and_checked(tmp_path: P
     bare = [f"{part}.png,,,bare-{part},{part},glandular structure;polyp" for part in ("train", "test")]
     table.write_text("\n".join([f"{head},absent", *(f"{row}," for row in rows), *bare]))
     train(config)
-    assert read_log(tmp_path / "out")[0] == {"step": 0, "samples": 7, "skipped": {}}
+    assert read_log(tmp_path / "out")[0] == {"step": 0, "samples": 7, "skipped": {}, "remarks": []}
 
 
 def test_a_stopped_run_ends_as_one_that_ran_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
