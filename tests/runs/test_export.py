@@ -24,6 +24,7 @@ from tests.peers import ask_peer
 from wsiparse.annotations.asap import read_asap
 from wsiparse.cli import main
 from wsiparse.errors import DamagedError, InputError, SlideError
+from wsiparse.files import write_json
 from wsiparse.runs.export import FORMATS, Request, export_run
 from wsiparse.runs.results import Results
 from wsiparse.slides.open import describe
@@ -209,6 +210,13 @@ def test_a_run_without_a_finished_slide_is_refused(results: Results, tmp_path: P
         (tmp_path / name).write_bytes((results.run.path / name).read_bytes())
     with pytest.raises(InputError, match="no slide is done, nothing to export"):
         export_run(wsiparse.open_run(tmp_path).run, Request("csv"))
+
+
+def test_a_slide_without_tissue_is_refused_as_what_it_is(results: Results, tmp_path: Path) -> None:
+    shutil.copytree(results.run.path, tmp_path / "out")
+    write_json(tmp_path / "out/a/summary.json", {**results.summary("a"), "state": "empty"})
+    with pytest.raises(InputError, match="slide 'a' is empty, nothing to export"):
+        export_run(wsiparse.open_run(tmp_path / "out").run, Request("csv", "a"))
 
 
 @pytest.mark.parametrize(("format", "written"), [("qupath", "b-qupath"), ("coco", "coco.json")])

@@ -134,7 +134,7 @@ def _choose_slides(run: Run, slide_id: str | None) -> list[SlideOutput]:
         raise InputError(f"{run.path}: no slide {slide_id!r}; `wsiparse status` names those of the run")
     done = [SlideOutput(run, row) for row in rows if run.state(row.id) is State.DONE]
     if not done:
-        found = f"slide {slide_id!r} is not done" if slide_id else "no slide is done"
+        found = f"slide {slide_id!r} is {run.state(slide_id)}" if slide_id else "no slide is done"
         raise InputError(f"{run.path}: {found}, nothing to export; see `wsiparse status`")
     return done
 
