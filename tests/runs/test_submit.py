@@ -113,6 +113,12 @@ def test_paths_are_made_absolute_and_addresses_stay() -> None:
     assert submission.command[1:3] == ["s3://bucket/x.svs", str(Path("a.svs").resolve())]
 
 
+def test_a_percent_sign_in_the_output_is_no_pattern_of_slurm(tmp_path: Path) -> None:
+    script = render_scripts(Submission(("a.svs",), tmp_path / "50%j", None, {}), SlurmConfig())["run.sh"]
+    assert f"#SBATCH --output={tmp_path}/50%%j/submit/%x-%j.log" in script
+    assert f"output={tmp_path}/50%j" in script
+
+
 def test_files_that_settings_name_are_found_wherever_the_script_is_handed_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

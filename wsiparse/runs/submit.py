@@ -179,7 +179,8 @@ def _fill_places(submission: Submission, slurm: SlurmConfig) -> dict[str, str]:
 
 def _header(submission: Submission, slurm: SlurmConfig, signal: str) -> str:
     output = submission.output.resolve()
-    log = output / FOLDER / ("%x-%A-%a.log" if slurm.mode == "array" else "%x-%j.log")
+    folder = str(output / FOLDER).replace("%", "%%")  # SLURM fills in what follows a single one
+    log = f"{folder}/{'%x-%A-%a.log' if slurm.mode == 'array' else '%x-%j.log'}"
     options = [
         shlex.quote(f"--job-name=wsiparse-{output.name}"),
         shlex.quote(f"--output={log}"),
