@@ -188,6 +188,15 @@ def test_a_slide_whose_maps_were_deleted_is_named(folder: Path, capsys: pytest.C
     assert list(read_json(folder / "out/agreement.json")["refused"]) == ["s1"]
 
 
+def test_a_slide_whose_maps_are_damaged_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for shard in (folder / "out/s1/parse.zarr").glob("*/labels/*/0/c/0/0"):
+        shard.write_bytes(shard.read_bytes()[:60])
+    for name in ("s1", "patient-01"):
+        mask(folder / f"ref/{name}__dark.png")
+    assert evaluate(folder) == 3
+    assert "delete the slide's folder and run again" in capsys.readouterr().out
+
+
 def test_a_bad_file_of_a_reader_stops_neither_the_agreement_nor_what_is_told(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

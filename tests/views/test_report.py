@@ -169,6 +169,15 @@ def test_a_slide_whose_outlines_are_damaged_is_named_and_the_others_are_shown(co
     assert len(page.images) == 2 * 3 + 3
 
 
+def test_a_slide_whose_maps_are_damaged_is_named_and_the_others_are_shown(cohort: Path) -> None:
+    for shard in cohort.glob("two/parse.zarr/*/*/c/0/0/0"):
+        shard.write_bytes(shard.read_bytes()[:60])
+    page = read_page(write_report(open_run(cohort)))
+    (row,) = [row for row in page.rows if row and row[0] == "two" and len(row) == 2]
+    assert "delete the slide's folder and run again" in row[1]
+    assert len(page.images) == 2 * 2 + 3
+
+
 def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
     assert len(page.images) == 3 + 3 + 2 * (3 + 3)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wsiparse.errors import DamagedError, InputError, ReferenceFileError, SlideError
+from wsiparse.errors import InputError, OutputError, ReferenceFileError, SlideError
 from wsiparse.evaluation.agreement import Agreement, count_agreement
 from wsiparse.evaluation.evaluate import Prediction
 from wsiparse.evaluation.references import Reference
@@ -114,7 +114,7 @@ def _compare_slides(
     for row in rows:
         try:
             counted[row.id] = _compare_slide(run, row, readers)
-        except (ReferenceFileError, SlideError, DamagedError) as error:
+        except (ReferenceFileError, SlideError, OutputError) as error:
             refused[row.id] = str(error)
     return counted, refused
 

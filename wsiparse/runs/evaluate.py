@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsiparse.errors import DamagedError, ReferenceFileError, SlideError
+from wsiparse.errors import OutputError, ReferenceFileError, SlideError
 from wsiparse.evaluation.borders import measure_slide_hd95
 from wsiparse.evaluation.confusion import pool_confusions
 from wsiparse.evaluation.document import write_summary
@@ -48,7 +48,7 @@ def evaluate_run(run: Run, source: Path | None = None, mapping: Path | None = No
     for row in [row for row in run.rows if row.id in references.files]:
         try:
             compared[row.id] = _evaluate_row(run, row, references, hd95)
-        except (ReferenceFileError, SlideError, DamagedError) as error:
+        except (ReferenceFileError, SlideError, OutputError) as error:
             refused[row.id] = str(error)
     evaluation = replace(_join_slides(compared, {**refused, **references.refused}), unused=references.unused)
     _refuse_nothing_left(evaluation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsiparse.annotations.parquet import count_rows
-from wsiparse.errors import DamagedError
+from wsiparse.errors import DamagedError, OutputError
 from wsiparse.evaluation.prior import Window, average_aligned
 from wsiparse.geometry import Region
 from wsiparse.maps.canvas import Canvas, list_canvases, read_region
@@ -52,22 +52,30 @@ class Prior:
     width_um: float
 
 
-Refuse = Callable[[str, DamagedError], None]
-"""Takes the id of a slide whose outlines are damaged, and how."""
+Refuse = Callable[[str, OutputError], None]
+"""Takes the id of a slide whose outlines or maps are damaged, and how."""
 
 
 def measure_priors(run: Run, refuse: Refuse) -> dict[str, Prior]:
     """The prior of each target that was found; memory is that of the sample and of one row group of outlines.
 
-    Slides whose outlines are damaged are left out, and `refuse` is told.
+    Slides whose outlines or maps are damaged are left out, and `refuse` is told.
     """
-    priors = {}
-    for target, objects in _sample_objects(run, refuse).items():
-        width = WIDTHS * float(np.median([found.extent for found in objects]))
-        mean = average_aligned(_read_windows(run, target, objects, width))
-        if mean is not None:
-            priors[target] = Prior(mean, len(objects), width)
-    return priors
+    sampled = _sample_objects(run, refuse).items()
+    measured = {target: _measure_target(run, target, objects, refuse) for target, objects in sampled}
+    return {target: prior for target, prior in measured.items() if prior}
+
+
+def _measure_target(run: Run, target: str, objects: Sequence[_Object], refuse: Refuse) -> Prior | None:
+    width = WIDTHS * float(np.median([found.extent for found in objects]))
+    windows: list[Window] = []
+    for found in objects:
+        try:
+            windows += _read_windows(run, target, found, width)
+        except OutputError as error:
+            refuse(found.slide, error)
+    mean = average_aligned(windows)
+    return None if mean is None else Prior(mean, len(windows), width)
 
 
 def _sample_objects(run: Run, refuse: Refuse) -> dict[str, list[_Object]]:
@@ -113,12 +121,12 @@ def _make_object(rank: bytes, slide: str, box: NDArray[np.float64]) -> _Object:
     return _Object(rank, slide, ((left + right) / 2, (top + bottom) / 2), max(right - left, bottom - top))
 
 
-def _read_windows(run: Run, target: str, objects: Iterable[_Object], width: float) -> Iterator[Window]:
-    for found in objects:
-        for canvas in list_canvases(run.folder(found.slide) / "parse.zarr"):
-            names = [known.name for known in canvas.targets]
-            if target in names:
-                yield _read_window(canvas, names.index(target), found.center, width)
+def _read_windows(run: Run, target: str, found: _Object, width: float) -> Iterator[Window]:
+    """That of the object; none where the slide's maps were deleted."""
+    for canvas in list_canvases(run.folder(found.slide) / "parse.zarr"):
+        names = [known.name for known in canvas.targets]
+        if target in names:
+            yield _read_window(canvas, names.index(target), found.center, width)
 
 
 def _read_window(canvas: Canvas, channel: int, center: tuple[float, float], width: float) -> Window:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wsiparse.errors import DamagedError, InputError
+from wsiparse.errors import InputError, OutputError
 from wsiparse.evaluation.extremes import parse_extremes
 from wsiparse.files import read_json
 from wsiparse.runs.references import References
@@ -102,7 +102,7 @@ def _make_sections(facts: _Facts, pictures: int) -> Iterator[Html]:
         note = Html('<p class="failed">These pixels could not be read and were taken as white: look at the files.</p>')
         yield make_section("Unreadable pixels", note, make_table([Column("slide"), Column("pixels", True)], unread))
     yield from _show_pictures(facts, pictures)
-    damaged: dict[str, DamagedError] = {}
+    damaged: dict[str, OutputError] = {}
     if priors := measure_priors(facts.run, damaged.__setitem__):
         note = Html(
             "<p>Mean probability around a sample of objects, each shifted to where it meets the others best.</p>"
