@@ -47,6 +47,13 @@ def test_targets_are_found_by_name_prompt_or_synonym(tmp_path: Path, name: str) 
     }
 
 
+@pytest.mark.parametrize("name", ["classes.toml", "classes.json"])
+def test_a_file_that_windows_saved_is_read(tmp_path: Path, name: str) -> None:
+    file = save(tmp_path, {"T1": "tumor"}, name)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_mapping(file, ONTOLOGY) == {"T1": "tumor"}
+
+
 @pytest.mark.parametrize(
     ("table", "reason"),
     [

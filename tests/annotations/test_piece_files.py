@@ -24,6 +24,9 @@ def test_pieces_come_back_as_they_were(tmp_path: Path, scored: bool) -> None:
     np.testing.assert_equal(vars(back.outlines), vars(pieces.outlines))
     for name in ("codes", "pixels", "scores", "runs"):
         np.testing.assert_equal(getattr(back, name), getattr(pieces, name))
+    (tmp_path / "beside").touch()
+    written = tmp_path / "new" / "0.0.safetensors"
+    assert written.stat().st_mode == (tmp_path / "beside").stat().st_mode  # a colleague may go on with the run
 
 
 def test_a_damaged_file_is_said_in_one_line(tmp_path: Path) -> None:

@@ -228,6 +228,13 @@ def test_weights_come_back_as_written(tmp_path: Path, model: Model) -> None:
     assert (opened.name, opened.tile, len(opened.digest)) == ("mine", 64, 64)
 
 
+@pytest.mark.parametrize("header", ["", "[]", "{}", '{"targets": 1}', '{"targets": [], "sizes": {"depth": 3}}'])
+def test_a_header_that_cannot_be_read_is_named_with_the_version(tmp_path: Path, header: str) -> None:
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "newer.safetensors", {"wsiparse-open": header})
+    with pytest.raises(ModelError, match=r"newer.safetensors: a header that cannot be read .* as wsiparse \d"):
+        read_weights(tmp_path / "newer.safetensors")
+
+
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("not a tensor in sight")
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")

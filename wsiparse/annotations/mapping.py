@@ -36,7 +36,7 @@ def load_mapping(path: str | Path, ontology: Ontology) -> dict[str, str]:
 
 def _read_classes(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"mapping {path}: {error.strerror}; {_EXPECTED}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from wsiparse.annotations.outlines import Outlines
 from wsiparse.annotations.pieces import Pieces
@@ -29,7 +29,8 @@ def write_pieces(path: Path, pieces: Pieces, within: Path) -> None:
         **({} if pieces.scores is None else {"scores": pieces.scores}),
     }
     with write_whole(path, within) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+        # The library's own file would be the owner's alone, while a colleague may go on with the run.
+        partial.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def read_pieces(path: Path) -> Pieces:

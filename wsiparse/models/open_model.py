@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from wsiparse import __version__
 from wsiparse.errors import ModelError
 from wsiparse.models.eight_views import average_views
 from wsiparse.models.execution import EAGER, Execution, ModelOptions, split_tiles
@@ -202,9 +203,15 @@ def _open_file(path: str | Path) -> Iterator[Any]:
 def _parse_header(metadata: Mapping[str, str], path: str) -> Header:
     if FORMAT not in metadata:
         raise ModelError(f"weights {path}: no header {FORMAT!r} in it; expected a file that `wsiparse train` wrote")
-    entries = json.loads(metadata[FORMAT])
-    targets = Ontology(tuple(parse_target(entry, path) for entry in entries.pop("targets"))).targets
-    return Header(**{**entries, "sizes": Sizes(**entries["sizes"]), "targets": targets})
+    try:
+        entries = json.loads(metadata[FORMAT])
+        targets = Ontology(tuple(parse_target(entry, path) for entry in entries.pop("targets"))).targets
+        return Header(**{**entries, "sizes": Sizes(**entries["sizes"]), "targets": targets})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"weights {path}: a header that cannot be read ({error!r}); expected one as wsiparse {__version__} writes; "
+            "use the version that wrote it, or train anew"
+        ) from error
 
 
 def open_weights(path: str | Path, execution: Execution = EAGER) -> OpenModel:
