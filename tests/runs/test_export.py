@@ -266,6 +266,23 @@ def test_a_slide_whose_results_are_damaged_is_named_and_the_others_are_written(
     assert [path.name for path in written] == [path.name for path in whole]
 
 
+@pytest.mark.parametrize("format", ["ome-zarr-0.4", "ome-tiff"])
+def test_a_slide_one_shard_of_which_is_damaged_is_named_and_the_others_are_written(
+    results: Results, tmp_path: Path, format: str
+) -> None:
+    shutil.copytree(results.run.path, tmp_path / "cut")
+    for shard in (path for path in (tmp_path / "cut/a/parse.zarr").rglob("c/**/*") if path.is_file()):
+        shard.write_bytes(shard.read_bytes()[:9])
+    refused: dict[str, Exception] = {}
+    run = wsiparse.open_run(tmp_path / "cut").run
+    written = list(export_run(run, Request(format, folder=tmp_path / "to"), refused.__setitem__))
+    (error,) = refused.values()
+    assert isinstance(error, DamagedError)
+    assert "damaged shard" in str(error)
+    assert written
+    assert all(path.name.startswith("b") for path in written)
+
+
 @pytest.mark.parametrize("format", [format for format in FORMATS if format not in MAPPED])
 def test_outlines_are_exported_where_maps_were_deleted_to_save_room(
     results: Results, tmp_path: Path, format: str

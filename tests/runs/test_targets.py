@@ -141,6 +141,27 @@ def test_the_shipped_model_refuses_unrelated_words(shipped: tuple[Ontology, Simi
         match_text(shipped[0], text, shipped[1])
 
 
+@pytest.mark.parametrize(
+    ("prompts", "reason"),
+    [
+        (("Ki67+ nuclei", "Ki67- nuclei"), "'Ki67+ nuclei' and 'Ki67- nuclei' are the same to the model"),
+        (("腺体", "nuclei"), "prompt '腺体' holds no word"),
+    ],
+)
+def test_prompts_that_the_shipped_model_cannot_tell_apart_or_read_are_refused_before_a_slide_is(
+    make_slide: MakeSlide, tmp_path: Path, capfd: pytest.CaptureFixture[str], prompts: tuple[str, str], reason: str
+) -> None:
+    tables = [
+        f'[[target]]\nname = "{text}"\nprompt = "{text}"\ngroup = "{text}"\nmpp = 0.5\ncolor = "Other"'
+        for text in prompts
+    ]
+    (tmp_path / "own.toml").write_text("\n".join(tables), encoding="utf-8")
+    command = ["run", str(make_slide(200, 160)), "-o", str(tmp_path / "out"), "--cluster", "serial"]
+    assert main([*command, "--ontology", str(tmp_path / "own.toml")]) == 2
+    assert reason in capfd.readouterr().err
+    assert not (tmp_path / "out/run.json").exists()
+
+
 @dataclasses.dataclass(frozen=True)
 class WordyModel(ToneModel):
     """Tells wordings apart by their letters, and light by its site."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import ZstdCodec
 
-from wsiparse.errors import OutputError
+from wsiparse.errors import DamagedError, OutputError
 from wsiparse.files import remove, write_whole
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.chunks import ZSTD_LEVEL, DamagedShardError, place_chunks, write_chunks
@@ -110,7 +110,7 @@ class Shards:
         try:
             place_chunks(shard_file(self.path, self.array.ndim, row, column), self.cut, self.chunk, inside, out)
         except (OSError, DamagedShardError) as error:
-            raise OutputError(
+            raise DamagedError(
                 f"{self.path}: damaged shard in {part} ({error}); delete the slide's folder and run again"
             ) from error
 
@@ -163,9 +163,9 @@ def _open_array(path: Path) -> zarr.Array[Any]:
     try:
         array = zarr.open(store=str(path), mode="r")
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: {error}; {expected}") from error
+        raise DamagedError(f"{path}: {error}; {expected}") from error
     if not isinstance(array, zarr.Array):
-        raise OutputError(f"{path}: a group; {expected}")
+        raise DamagedError(f"{path}: a group; {expected}")
     return array
 
 

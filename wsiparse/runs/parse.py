@@ -24,7 +24,7 @@ from wsiparse.runs.provenance import record_run
 from wsiparse.runs.rules import make_rules
 from wsiparse.runs.run import CONTINUE, Run, Start, refuse_lost, start_run
 from wsiparse.runs.summary import write_summary
-from wsiparse.runs.targets import Similarity, choose_targets, match_text, refuse_site
+from wsiparse.runs.targets import Similarity, choose_targets, match_text, refuse_alike, refuse_site
 
 
 class Engine(Protocol):
@@ -97,6 +97,8 @@ def take_order(engine: Engine, config: RunConfig, output: Path) -> tuple[Order, 
     matches = tuple(match_text(ontology, text, similarity) for text in (*config.targets, *config.prompts))
     targets = choose_targets(ontology, matches)
     refuse_site(targets, matches, config.site)
+    if config.ontology and similarity:
+        refuse_alike(targets, similarity)
     pinned = replace(spec, digest=facts.digest)
     rules = make_rules(config, facts.name, targets)
     _refuse_overlap(config, group_passes(targets, facts.tiles))

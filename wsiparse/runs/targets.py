@@ -100,6 +100,21 @@ def choose_targets(ontology: Ontology, matches: Sequence[Match]) -> tuple[Target
     return tuple(wanted.get(target.name, target) for target in ontology.targets if not wanted or target.name in wanted)
 
 
+def refuse_alike(targets: Sequence[Target], similarity: Similarity) -> None:
+    """Raise TargetError for a prompt that the model cannot read, and for two that it reads as one.
+
+    Of signs such as + it may know nothing: `Ki67+` and `Ki67-` would come out as the same map.
+    """
+    prompts = [target.at_site(None).prompt for target in targets]
+    seen: dict[bytes, str] = {}
+    for prompt, vector in zip(prompts, similarity.embed(prompts), strict=True):
+        if (first := seen.setdefault(vector.tobytes(), prompt)) != prompt:
+            raise TargetError(
+                f"prompts {first!r} and {prompt!r} are the same to the model; expected words that it tells apart; "
+                "reword one of them in the ontology"
+            )
+
+
 def narrow_targets(targets: Sequence[Target], row: ManifestRow, site: str | None) -> tuple[Target, ...]:
     """The run's targets, or those that a slide's row names, as they are asked for at its site or the run's."""
     occurring = take_site(targets, row.site or site)
