@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from wsiparse.models import fused
 from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.fused import FusedConvolution, FusedFolding, can_fuse, fuse_encoder
@@ -36,9 +37,9 @@ def encoder() -> ImageEncoder:
 
 
 def fuse(encoder: ImageEncoder, kind: torch.dtype) -> ImageEncoder:
-    fused = copy.deepcopy(encoder)
-    fuse_encoder(fused, kind)
-    return fused
+    copied = copy.deepcopy(encoder)
+    fuse_encoder(copied, kind)
+    return copied
 
 
 def draw_images() -> Tensor:
@@ -64,19 +65,26 @@ def test_pixels_are_folded_to_the_bit_as_without_a_table(kind: torch.dtype) -> N
 @torch.inference_mode()
 def test_in_bfloat16_a_fused_encoder_is_as_near_to_float32_as_the_steps_are(encoder: ImageEncoder) -> None:
     images = draw_images()
-    exact, fused = encoder(images), fuse(encoder, torch.bfloat16)(images)
+    exact, found = encoder(images), fuse(encoder, torch.bfloat16)(images)
     with Execution(options=HALF).round_products():
         steps = encoder(images)
-    assert fused.dtype == torch.bfloat16
-    assert (fused.float() - exact).abs().mean() < 1.5 * (steps.float() - exact).abs().mean()
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact).abs().mean() < 1.5 * (steps.float() - exact).abs().mean()
 
 
 def test_all_convolutions_of_three_by_three_are_replaced_and_the_head_is_left(encoder: ImageEncoder) -> None:
-    fused = fuse(encoder, torch.bfloat16)
-    kinds = [type(module) for module in fused.modules()]
+    after = fuse(encoder, torch.bfloat16)
+    kinds = [type(module) for module in after.modules()]
     assert Convolution not in kinds
     assert kinds.count(FusedConvolution) == sum(isinstance(module, Convolution) for module in encoder.modules())
-    assert fused.head.weight.dtype == torch.float32  # prompts are multiplied with it in single precision
+    assert after.head.weight.dtype == torch.float32  # prompts are multiplied with it in single precision
+
+
+def test_a_torch_without_the_operations_does_not_fuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused._has_operations.cache_clear()
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not can_fuse(Execution())
+    fused._has_operations.cache_clear()
 
 
 def test_only_a_processor_that_multiplies_in_the_precision_fuses(monkeypatch: pytest.MonkeyPatch) -> None:

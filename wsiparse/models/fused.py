@@ -6,6 +6,7 @@ longer than the convolutions.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,22 @@ class FusedConvolution(nn.Module):
 
 
 def can_fuse(execution: Execution) -> bool:
-    """Whether an encoder may be fused where it runs: on processors, in what these multiply in, if torch has oneDNN."""
-    if execution.device.type != "cpu" or execution.options.compile or not torch._C._has_mkldnn:
+    """Whether an encoder may be fused where it runs: on processors, in what these multiply in, if torch can."""
+    if execution.device.type != "cpu" or execution.options.compile or not _has_operations():
         return False
     return not execution.bfloat16 or multiplies_bfloat16(execution.device)
+
+
+@functools.cache
+def _has_operations() -> bool:
+    """Whether this torch has oneDNN, and its operations as they are called here: it documents neither."""
+    shown = torch.ones(1, 1, 4, 4)
+    try:
+        with torch.inference_mode(), torch.random.fork_rng([]):  # a seeded caller draws on as if nothing had been
+            FusedConvolution(nn.Conv2d(1, 1, 3, padding=1), torch.float32)(shown, shown.clone())
+    except (AttributeError, RuntimeError):
+        return False
+    return True
 
 
 def fuse_encoder(encoder: ImageEncoder, kind: torch.dtype) -> None:
