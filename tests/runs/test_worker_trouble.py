@@ -15,7 +15,9 @@ from tests.outputs import hash_results
 from tests.runs.conftest import SIZE, TONE, Start, run
 from tests.tiny import BREAKS
 from tests.waiting import find_blocks, wait_for
-from wsiparse.runs import room
+from wsiparse.models.load import ModelSpec
+from wsiparse.models.model import Model
+from wsiparse.runs import pipeline, room
 from wsiparse.runs.pipeline import name_reason
 from wsiparse.runs.run import State, open_run
 
@@ -75,6 +77,19 @@ def test_a_process_whose_accelerator_broke_down_ends_and_blames_no_slide(
     assert not [*out.rglob("failed.json")]
     assert run(slides, "-o", out, *BREAKING, cluster=cluster) == 0
     assert hash_results(out) == expected
+
+
+def test_an_accelerator_that_is_broken_as_the_model_loads_is_told_as_broken(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def load(spec: ModelSpec) -> Model:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(pipeline, "load_model", load)
+    assert run(slides, "-o", tmp_path / "out", *TONE, cluster="serial") == 75
+    told = capfd.readouterr().err
+    assert "the accelerator broke down (CUDA error: uncorrectable ECC error encountered); the same command" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow

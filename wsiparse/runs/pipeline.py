@@ -107,8 +107,9 @@ class ModelFacts:
 
 
 def describe_model(spec: ModelSpec) -> ModelFacts:
-    """Load a model where this is called and say what it is."""
-    model = load_model(spec)
+    """Load a model where this is called and say what it is; BreakdownError where its accelerator is broken already."""
+    with notice_breakdown():
+        model = load_model(spec)
     tiles, least = measure_tiles(model), model.least_similarity if isinstance(model, TextModel) else None
     names = model.name, model.digest, find_licence(model)
     accelerators, drawback = tuple(name_accelerators()), find_drawback(spec)
