@@ -27,8 +27,8 @@ from wsiparse.models.execution import ModelOptions
 from wsiparse.models.lanes import count_lanes
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
-from wsiparse.models.open_model import read_weights
 from wsiparse.models.open_network import count_macs
+from wsiparse.models.weight_file import read_weights
 from wsiparse.ontology import Ontology, Target
 from wsiparse.training.dataset import load_picture
 from wsiparse.training.examples import Example, read_examples

@@ -20,7 +20,7 @@ from wsiparse.errors import ModelError
 from wsiparse.models.execution import Execution, ModelOptions
 from wsiparse.models.load import ModelSpec, list_models, load_model
 from wsiparse.models.model import Model
-from wsiparse.models.open_model import Header, open_weights, read_weights, write_weights
+from wsiparse.models.open_model import open_weights
 from wsiparse.models.open_network import (
     OpenNetwork,
     Sizes,
@@ -31,6 +31,7 @@ from wsiparse.models.open_network import (
     mirror_edges,
 )
 from wsiparse.models.prompts import tokenize_prompt
+from wsiparse.models.weight_file import Header, read_weights, write_weights
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.training.dataset import load_picture
 from wsiparse.training.examples import read_examples

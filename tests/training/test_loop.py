@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from tests.training.teaching import TILES
 from wsiparse.errors import InputError, ModelError, RunError, TargetError
 from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
-from wsiparse.models.open_model import read_weights
+from wsiparse.models.weight_file import read_weights
 from wsiparse.ontology import Ontology, Target
 from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_likes, word_prompt

@@ -16,7 +16,8 @@ from wsiparse.models.biomedparse import BiomedParse, open_biomedparse
 from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.execution import PLAIN, Execution, ModelOptions
 from wsiparse.models.model import Model
-from wsiparse.models.open_model import OpenModel, is_open_weights, open_weights
+from wsiparse.models.open_model import OpenModel, open_weights
+from wsiparse.models.weight_file import is_open_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"

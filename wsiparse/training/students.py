@@ -18,11 +18,11 @@ from wsiparse.models.biomedparse import SIDE
 from wsiparse.models.checkpoint import FORMAT, load_weights, rename_ours, write_safetensors
 from wsiparse.models.load import list_models
 from wsiparse.models.network import PUBLISHED, STRIDE, Network, Sizes, build_biomedparse
-from wsiparse.models.open_model import Header, is_open_weights, read_weights, write_weights
 from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.models.open_network import Sizes as OpenSizes
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.models.tokenizer import load_tokenizer
+from wsiparse.models.weight_file import Header, is_open_weights, read_weights, write_weights
 from wsiparse.ontology import Ontology
 from wsiparse.training.settings import TrainingSettings, check_sides
 
