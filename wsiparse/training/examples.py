@@ -57,9 +57,8 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
     source = f"examples {table}"
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(
-                file, restval="", strict=True
-            )  # else a stray " takes the lines below it into its cell
+            # Unless it is strict, a stray " takes the lines below it into its cell.
+            reader = csv.DictReader(file, restval="", strict=True)
             columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
             rows = [*_read_cells(reader, source)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
