@@ -23,9 +23,9 @@ from wsiparse.maps.labels import list_labels
 from wsiparse.maps.ngff04 import export_ngff04
 from wsiparse.maps.ome_tiff import export_ome_tiff
 from wsiparse.maps.spatialdata import SpatialSource, export_spatialdata
-from wsiparse.runs.finished import find_maps
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import describe_slide
+from wsiparse.runs.results import find_maps
 from wsiparse.runs.run import EXPORTS, Run, State
 from wsiparse.slides.slide import Slide
 

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.annotations.parquet import read_parquet
-from wsiparse.errors import DamagedError
 from wsiparse.evaluation.evaluate import Prediction, open_prediction
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import Canvas, list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels
 from wsiparse.maps.recognition import Labels
 from wsiparse.ontology import Target
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import describe_slide
+from wsiparse.runs.results import find_maps
 from wsiparse.runs.run import Run, State
 from wsiparse.runs.targets import narrow_targets
 from wsiparse.slides.levels import cut_region
@@ -72,17 +71,6 @@ class FinishedSlide:
     @property
     def _is_blank(self) -> bool:
         return self.run.state(self.slide.id) is State.EMPTY
-
-
-def find_maps(run: Run, slide: str) -> tuple[Canvas, ...]:
-    """The maps of a slide that is done, one a pass; DamagedError where they are gone, as to save room."""
-    store = run.folder(slide) / "parse.zarr"
-    canvases = list_canvases(store)
-    if not canvases:
-        raise DamagedError(
-            f"{store}: no maps there; bring them back, or delete {store.parent} and run again to have them made anew"
-        )
-    return canvases
 
 
 def find_finished(run: Run, row: ManifestRow) -> FinishedSlide:

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.annotations.parquet import read_parquet
-from wsiparse.errors import InputError
+from wsiparse.errors import DamagedError, InputError
 from wsiparse.geometry import Grid, Region
-from wsiparse.maps.canvas import Canvas, read_region
-from wsiparse.runs.finished import find_maps
+from wsiparse.maps.canvas import Canvas, list_canvases, read_region
 from wsiparse.runs.run import FINISHED, Run, State
 
 if TYPE_CHECKING:
@@ -124,3 +123,14 @@ def _choose(run: Run, slide: str | None) -> str:
     if slide is not None and slide not in known:
         raise InputError(f"{run.path}: no slide {slide!r}; expected one of {shown}")
     return slide or known[0]
+
+
+def find_maps(run: Run, slide: str) -> tuple[Canvas, ...]:
+    """The maps of a slide that is done, one a pass; DamagedError where they are gone, as to save room."""
+    store = run.folder(slide) / "parse.zarr"
+    canvases = list_canvases(store)
+    if not canvases:
+        raise DamagedError(
+            f"{store}: no maps there; bring them back, or delete {store.parent} and run again to have them made anew"
+        )
+    return canvases
