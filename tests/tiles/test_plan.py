@@ -68,7 +68,7 @@ def test_maps_cut_into_tiles_come_back_target_by_target(tiling: Tiling, seed: in
     maps = np.random.default_rng(seed).integers(0, 256, (2, grid.height, grid.width), dtype=np.uint8)
     for block in plan_tiles(ArrayReader(draw_noise(grid.width, grid.height)).slide, tiling).blocks:
         values = maps[:, *block.region.slices]
-        stitched = [*stitch_tiles(cut_tiles(values, tiling, block), tiling, block)]
+        stitched = [layer.copy() for layer in stitch_tiles(cut_tiles(values, tiling, block), tiling, block)]
         np.testing.assert_array_equal(stitched, values)
 
 

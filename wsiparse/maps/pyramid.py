@@ -103,8 +103,13 @@ def _make_even(values: NDArray[Any]) -> NDArray[Any]:
 def _coarsen(source: Path, fine: Grid, region: Region, pool: Pool) -> NDArray[Any]:
     shards = open_shards(source)
     values = np.empty((*shards.leading, region.height, region.width), shards.array.dtype)
-    for cell in cut_region(region, _choose_cell(shards)):
-        values[(..., *cell.shift(-region.x, -region.y).slices)] = pool(shards.read(_refine(cell, fine)))
+    width, height = _choose_cell(shards)
+    room = np.empty((*shards.leading, 2 * height, 2 * width), shards.array.dtype)
+    for cell in cut_region(region, (width, height)):
+        seen = _refine(cell, fine)
+        part = room[..., : seen.height, : seen.width]
+        shards.read_into(part, seen)
+        values[(..., *cell.shift(-region.x, -region.y).slices)] = pool(part)
     return values  # [..., h, w]
 
 

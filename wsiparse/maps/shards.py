@@ -97,11 +97,16 @@ class Shards:
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
+        values = np.empty((*self.leading, region.height, region.width), self.array.dtype)
+        self.read_into(values, region)
+        return values
+
+    def read_into(self, values: npt.NDArray[Any], region: Region) -> None:
+        """As `read`, into values [..., h, w] that are there: new memory costs as much as decoding does."""
+        values[...] = 0
         inside = region.intersect(Region(0, 0, self.array.shape[-1], self.array.shape[-2]))
-        values = np.zeros((*self.leading, region.height, region.width), self.array.dtype)
         for part in cut_region(inside, (self.block, self.block)):
             self._read_part(part, values[(..., *part.shift(-region.x, -region.y).slices)])
-        return values
 
     def _read_part(self, part: Region, out: npt.NDArray[Any]) -> None:
         """Read pixels that lie in one shard into `out`."""

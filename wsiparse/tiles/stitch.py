@@ -16,11 +16,12 @@ Slices = tuple[slice, slice]
 def stitch_tiles(tiles: NDArray[np.uint8], tiling: Tiling, block: Block) -> Iterator[NDArray[np.uint8]]:
     """A block's maps uint8 [h, w], one target after the other, from predicted tiles [N, K, height, width].
 
-    One by one, for all of them together are as large as the tiles. Where no core is they are 0.
+    One by one, for all of them together are as large as the tiles, and each in the place of the one before, for new
+    memory costs more than what is put there. Where no core is they are 0.
     """
     places = match_cores(tiling, block)
+    canvas = np.zeros((block.region.height, block.region.width), np.uint8)
     for channel in range(tiles.shape[1]):
-        canvas = np.zeros((block.region.height, block.region.width), np.uint8)
         for tile, (on_block, in_tile) in zip(tiles, places, strict=True):
             canvas[on_block] = tile[channel, *in_tile]
         yield canvas
