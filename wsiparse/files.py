@@ -106,14 +106,22 @@ def _settle_one(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            settle_open(handle)
         finally:
             os.close(handle)
     except FileNotFoundError:
         return  # another process made it whole, or took it away
     except OSError as error:
+        raise OutputError(f"{path}: not kept: {error.strerror}; free the disk or choose another output") from error
+
+
+def settle_open(descriptor: int) -> None:
+    """Wait until what was written to an open file is on the disk; OSError where that could not keep it."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
         if error.errno not in UNSETTLED:
-            raise OutputError(f"{path}: not kept: {error.strerror}; free the disk or choose another output") from error
+            raise
 
 
 def remove_partials(folder: Path) -> None:
@@ -144,6 +152,16 @@ def read_json(path: Path) -> Any:
         raise DamagedError(
             f"{path}: damaged ({error}); bring back a copy, or have it written anew by the command that made it"
         ) from error
+
+
+def print_line(text: str, stream: TextIO | None) -> None:
+    """Print a line at once; where nobody reads any more, or the log's disk is full, the work goes on without."""
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        silence(stream)
 
 
 def silence(stream: TextIO) -> None:

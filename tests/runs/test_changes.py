@@ -138,10 +138,15 @@ def test_a_shard_does_not_overwrite(slide: Path, begun: Path, capfd: pytest.Capt
     assert len(find_shards(begun)) == 1
 
 
-def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert run(slide, "-o", out, *TONE) == 0
-    before = hash_results(out)
+@pytest.fixture
+def done(slide: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A run that is done, and its bytes."""
+    assert run(slide, "-o", tmp_path / "out", *TONE) == 0
+    return tmp_path / "out", hash_results(tmp_path / "out")
+
+
+def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, done: tuple[Path, dict[str, str]]) -> None:
+    out, before = done
     (out / "s0/summary.json").write_bytes(b"")
     assert main(["status", str(out)]) == 0
     assert open_run(out).state("s0") is State.PENDING
@@ -150,11 +155,9 @@ def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, tmp_path
 
 
 def test_a_failure_that_the_power_cut_off_is_told_and_tried_again(
-    slide: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    slide: Path, done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert run(slide, "-o", out, *TONE) == 0
-    before = hash_results(out)
+    out, before = done
     (out / "s0/summary.json").unlink()
     (out / "s0/failed.json").write_bytes(b"")
     assert main(["status", str(out)]) == 3
@@ -164,11 +167,9 @@ def test_a_failure_that_the_power_cut_off_is_told_and_tried_again(
 
 
 def test_a_record_that_the_power_cut_off_is_refused_in_one_line_and_started_anew(
-    slide: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    slide: Path, done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert run(slide, "-o", out, *TONE) == 0
-    before = hash_results(out)
+    out, before = done
     (out / "run.json").write_bytes(b"")
     capfd.readouterr()
     assert run(slide, "-o", out, *TONE) == 2

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import MakeSlide
 from tests.outputs import hash_results
+from tests.slides.conftest import put
 from wsiparse.cli import main
 from wsiparse.errors import LostSlideError, SlideError
 from wsiparse.runs.manifest import list_slides
@@ -25,18 +26,8 @@ from wsiparse.runs.run import open_run
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide_cache import fetch_slide
 
+pytestmark = pytest.mark.usefixtures("cache")
 MODEL = ["--model", "tests.tiny:build_tone", "--block-tiles", "2"]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WSIPARSE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def put(name: str, content: bytes) -> str:
-    fsspec.filesystem("memory").pipe_file(f"/slides/{name}", content)
-    return f"memory://slides/{name}"
 
 
 def test_a_remote_slide_is_the_local_one(make_slide: MakeSlide, cache: Path) -> None:

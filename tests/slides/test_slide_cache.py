@@ -6,25 +6,16 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from tests.conftest import MakeSlide
+from tests.slides.conftest import put
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Region
 from wsiparse.slides.open import open_slide
 from wsiparse.slides.slide_cache import fetch_slide
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WSIPARSE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def put(name: str, content: bytes) -> str:
-    fsspec.filesystem("memory").pipe_file(f"/slides/{name}", content)
-    return f"memory://slides/{name}"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def cached(cache: Path) -> list[str]:

@@ -20,7 +20,7 @@ from wsiparse.models.load import ModelSpec, find_licence, list_models, load_mode
 from wsiparse.models.weight_file import read_weights
 from wsiparse.ontology import Ontology, Target
 from wsiparse.runs.lock import hold_lock
-from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_likes, word_prompt
+from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_alike, word_prompt
 from wsiparse.training.loop import (
     UNASKED,
     advance,
@@ -288,7 +288,7 @@ def test_targets_that_differ_in_signs_alone_are_refused(tmp_path: Path) -> None:
     for words in pairs:
         ontology = Ontology(tuple(Target(word, word, word, (0, 0, 0), 0.5) for word in words))
         with pytest.raises(TargetError, match=f"reads {re.escape(repr(words[0]))} of .* alike; expected words"):
-            refuse_likes(list_prompts(ontology, settings), start_student(settings).tokenize)
+            refuse_alike(list_prompts(ontology, settings), start_student(settings).tokenize)
 
 
 def test_prompts_vary_in_their_words(tmp_path: Path) -> None:

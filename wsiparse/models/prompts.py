@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,19 @@ def tokenize_prompt(text: str, buckets: int) -> NDArray[np.int64]:
         pieces = _cut_word(word)[:PIECES]
         row[: len(pieces)] = [1 + zlib.crc32(piece.encode()) % (buckets - 1) for piece in pieces]
     return tokens
+
+
+def find_alike(read: Iterable[tuple[str, bytes]]) -> tuple[int, int] | None:
+    """Places of the first two prompts that a model reads alike though they ask for different things.
+
+    Each is given as what it asks for, and what the model makes of its words.
+    """
+    first: dict[bytes, tuple[int, str]] = {}
+    for place, (wanted, seen) in enumerate(read):
+        earlier, other = first.setdefault(seen, (place, wanted))
+        if other != wanted:
+            return earlier, place
+    return None
 
 
 def _cut_word(word: str) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wsiparse import __version__
 from wsiparse.errors import ModelError
+from wsiparse.models.checkpoint import write_safetensors
 from wsiparse.models.open_network import OpenNetwork, Sizes
 from wsiparse.ontology import Ontology, Target, parse_target
 
@@ -38,9 +39,8 @@ def write_weights(path: str | Path, header: Header, tensors: Mapping[str, Tensor
     halves = {name: (t.half() if t.ndim > 1 else t.float()).contiguous() for name, t in tensors.items()}
     # One entry: the library writes several in no fixed order, and equal weights would differ in their digest.
     metadata = {FORMAT: json.dumps(asdict(header))}
-    partial = Path(f"{path}.partial")
-    save_file(halves, partial, metadata)
-    partial.replace(path)
+    with write_safetensors(Path(path)) as partial:
+        save_file(halves, partial, metadata)
 
 
 def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:

@@ -130,7 +130,7 @@ def read_manifest(path: Path) -> list[ManifestRow]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)  # else a stray " takes the lines below it into its cell
             columns = reader.fieldnames = [*_name_columns(reader.fieldnames or [])]
-            records = [*_number_records(reader, path)]
+            records = [*number_records(reader, f"manifest {path}")]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"manifest {path}: {error}; expected a CSV file with a 'slide' column") from error
     _check_columns(columns, path)
@@ -139,8 +139,8 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     return rows
 
 
-def _number_records(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Records, each with the line that it ends on."""
+def number_records(reader: csv.DictReader[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Records, each with the line that it ends on; InputError that names their source for a stray quotation mark."""
     last = reader.line_num
     try:
         for record in reader:
@@ -148,7 +148,7 @@ def _number_records(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[i
             yield last, record
     except csv.Error as error:
         raise InputError(
-            f"manifest {path}, line {last + 1}: {error}; look there for a stray quotation mark; they stand at both "
+            f"{source}, line {last + 1}: {error}; look there for a stray quotation mark; they stand at both "
             "ends of a cell, and doubled inside"
         ) from error
 

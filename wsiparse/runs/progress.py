@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from wsiparse.files import silence
+from wsiparse.files import print_line
 from wsiparse.runs.pipeline import BlockRecord, Listener
 
 
@@ -34,12 +34,8 @@ def watch(slides: int) -> Iterator[Listener]:
 
 
 def _report_lines(event: str, slide: str, record: BlockRecord | None) -> None:
-    if event == "block" or sys.stderr is None:
-        return
-    try:
-        print(json.dumps({"time": round(time.time(), 3), "event": event, "slide": slide}), file=sys.stderr, flush=True)
-    except OSError:  # nobody reads any more, or the log's disk is full: no reason to leave slides undone
-        silence(sys.stderr)
+    if event != "block":
+        print_line(json.dumps({"time": round(time.time(), 3), "event": event, "slide": slide}), sys.stderr)
 
 
 class Tried:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from wsiparse.errors import InputError, TargetError
 from wsiparse.models.model import TextVectors
+from wsiparse.models.prompts import find_alike
 from wsiparse.ontology import SITE, Ontology, Target, take_site
 from wsiparse.runs.manifest import ManifestRow
 
@@ -106,13 +107,13 @@ def refuse_alike(targets: Sequence[Target], similarity: Similarity) -> None:
     Of signs such as + it may know nothing: `Ki67+` and `Ki67-` would come out as the same map.
     """
     prompts = [target.at_site(None).prompt for target in targets]
-    seen: dict[bytes, str] = {}
-    for prompt, vector in zip(prompts, similarity.embed(prompts), strict=True):
-        if (first := seen.setdefault(vector.tobytes(), prompt)) != prompt:
-            raise TargetError(
-                f"prompts {first!r} and {prompt!r} are the same to the model; expected words that it tells apart; "
-                "reword one of them in the ontology"
-            )
+    vectors = [vector.tobytes() for vector in similarity.embed(prompts)]
+    if twins := find_alike(zip(prompts, vectors, strict=True)):
+        first, second = (prompts[place] for place in twins)
+        raise TargetError(
+            f"prompts {first!r} and {second!r} are the same to the model; expected words that it tells apart; "
+            "reword one of them in the ontology"
+        )
 
 
 def narrow_targets(targets: Sequence[Target], row: ManifestRow, site: str | None) -> tuple[Target, ...]:

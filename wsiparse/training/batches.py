@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsiparse.errors import TargetError
+from wsiparse.models.prompts import find_alike
 from wsiparse.ontology import SITE, Ontology, Target
 from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
@@ -52,7 +53,7 @@ class BatchSource:
         self._supervision = Supervision.of(ontology)
         boost = {ontology.find(name).name: times for name, times in settings.boost.items()}
         self._chances = weigh_pictures(pictures, boost, settings.bare_boost)
-        refuse_likes(list_prompts(ontology, settings), tokenize)
+        refuse_alike(list_prompts(ontology, settings), tokenize)
 
     def draw(self, step: int) -> Batch:
         """The batch of a step."""
@@ -130,17 +131,15 @@ def list_prompts(ontology: Ontology, settings: TrainingSettings) -> list[tuple[s
     return [*own, *absent, *framed]
 
 
-def refuse_likes(prompts: Sequence[tuple[str, str]], tokenize: Tokenize) -> None:
+def refuse_alike(prompts: Sequence[tuple[str, str]], tokenize: Tokenize) -> None:
     """Raise TargetError where two prompts, each after what it asks for, are read alike but ask for different things."""
-    owners: dict[bytes, tuple[str, str]] = {}
-    tokens = tokenize([prompt for _, prompt in prompts]).numpy()
-    for (owner, prompt), row in zip(prompts, tokens, strict=True):
-        first, earlier = owners.setdefault(row.tobytes(), (owner, prompt))
-        if first != owner:
-            raise TargetError(
-                f"the network reads {earlier!r} of {first} and {prompt!r} of {owner} alike; expected words that differ "
-                "in letters or digits, not in signs such as + and - or late in a long text; reword one of them"
-            )
+    tokens = [row.tobytes() for row in tokenize([prompt for _, prompt in prompts]).numpy()]
+    if twins := find_alike((owner, row) for (owner, _), row in zip(prompts, tokens, strict=True)):
+        (first, earlier), (owner, prompt) = (prompts[place] for place in twins)
+        raise TargetError(
+            f"the network reads {earlier!r} of {first} and {prompt!r} of {owner} alike; expected words that differ "
+            "in letters or digits, not in signs such as + and - or late in a long text; reword one of them"
+        )
 
 
 def list_told(target: Target) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import torch
 
 from wsiparse.errors import RunError
-from wsiparse.files import UNSETTLED, write_whole
+from wsiparse.files import settle_open, write_whole
 from wsiparse.slides.files import fingerprint_file
 from wsiparse.training.settings import TrainingSettings
 from wsiparse.training.sources import Lesson
@@ -90,11 +89,7 @@ def _write_through(value: object, file: BinaryIO) -> None:
         told = error.__context__  # by the file, of a disk that is full
         raise (told if isinstance(told, OSError) else error) from None
     file.flush()
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno not in UNSETTLED:
-            raise
+    settle_open(file.fileno())
 
 
 def describe_training(settings: TrainingSettings, lesson: Lesson) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsiparse.annotations.classes import is_ignored
 from wsiparse.errors import InputError
+from wsiparse.runs.manifest import number_records
 from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
 PARTS = ("train", "test", "excluded")
@@ -60,7 +61,7 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
             # Unless it is strict, a stray " takes the lines below it into its cell.
             reader = csv.DictReader(file, restval="", strict=True)
             columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-            rows = [*_read_cells(reader, source)]
+            rows = [(f"{source}, line {line}", _strip(row)) for line, row in number_records(reader, source)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{source}: {error}; expected a CSV in UTF-8 with columns {COLUMNS}") from error
     if not rows or not set(COLUMNS) <= set(columns):
@@ -71,19 +72,8 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
     return [_parse_row(cells, Path(data), line) for line, cells in rows]
 
 
-def _read_cells(reader: csv.DictReader[str], source: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows without the blanks around their cells, each with the words that name its line."""
-    line = reader.line_num
-    try:
-        for row in reader:
-            line = reader.line_num
-            cells = {key: text.strip() for key, text in row.items() if isinstance(text, str)}
-            yield f"{source}, line {line}", cells
-    except csv.Error as error:
-        raise InputError(
-            f"{source}, line {line + 1}: {error}; expected quotation marks at both ends of a cell; look there for a "
-            "stray one"
-        ) from error
+def _strip(row: Mapping[str, object]) -> dict[str, str]:
+    return {column: text.strip() for column, text in row.items() if isinstance(text, str)}
 
 
 def check_part(part: str, source: str) -> str:

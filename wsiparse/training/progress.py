@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wsiparse.errors import OutputError
-from wsiparse.files import silence, write_whole
+from wsiparse.files import print_line, write_whole
 
 
 class Log:
@@ -44,7 +44,7 @@ class Log:
     def say(self, text: str) -> None:
         """One line for people alone; where nobody takes it any more the training goes on."""
         if self._progress.disable:
-            _print_line(text)
+            print_line(text, sys.stdout)
             return
         with suppress(OSError):
             self._progress.console.print(text, markup=False, soft_wrap=True)
@@ -56,15 +56,6 @@ class Log:
                 file.write(json.dumps({"step": step, **values}) + "\n")
         except OSError as error:
             raise OutputError(f"{self._path}: cannot write: {error.strerror}; free the disk and continue") from error
-
-
-def _print_line(text: str) -> None:
-    if sys.stdout is None:
-        return
-    try:
-        print(text, flush=True)
-    except OSError:  # the pipe is closed, or the disk of a log full
-        silence(sys.stdout)
 
 
 def _read_step(line: str) -> float:

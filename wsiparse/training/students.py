@@ -77,8 +77,7 @@ class OpenStudent:
         learned = {"steps": settings.steps, "seed": settings.seed, "sizes": asdict(sizes)}
         training = {**settings.notes, **inherited, **learned}
         header = Header(settings.name, sizes, ontology.targets, settings.tile, training)
-        with write_safetensors(path) as partial:
-            write_weights(partial, header, weights)
+        write_weights(path, header, weights)
 
 
 class PromptedNetwork(nn.Module):
