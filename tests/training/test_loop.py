@@ -391,6 +391,14 @@ def test_a_sitting_starts_from_what_the_one_before_writes(
     assert (first.sizes, first.targets) == (second.sizes, second.targets)
 
 
+def test_a_path_that_is_said_anew_need_not_be_one_in_the_config_that_is_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WSIPARSE_SHARED_DATA", raising=False)
+    (tmp_path / "own.toml").write_text(f'extends = "{ROOT / "configs/train/open-1.toml"}"\ndata = "images"\n')
+    assert read_settings(tmp_path / "own.toml").data == tmp_path / "images"
+
+
 def test_a_config_has_what_the_one_it_extends_says(tmp_path: Path) -> None:
     write_config(tmp_path, steps="7", batch="3")
     (tmp_path / "longer.toml").write_text("extends = 'tiny.toml'\nsteps = 9")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -171,18 +172,21 @@ def _check_values(settings: TrainingSettings, path: str | Path) -> None:
         )
 
 
-def _read_document(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
-    """The keys of a file, and under them those of the file that it extends."""
+def _read_document(path: Path, extending: tuple[Path, ...], taken: Collection[str] = ()) -> dict[str, Any]:
+    """The keys of a file but those that are `taken`, and under them those of the file that it extends."""
     if path.resolve() in extending:
         raise InputError(f"training config {path} extends itself; name another file in extends, or none")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
-    base, document = document.pop("extends", ""), _place_paths(document, path.parent)
+    base, own = document.pop("extends", ""), {key: value for key, value in document.items() if key not in taken}
+    placed = _place_paths(own, path.parent)
     if not isinstance(base, str):
         raise InputError(f"training config {path}: extends is {base!r}; expected the name of a file beside it")
-    return {**_read_document(path.parent / base, (*extending, path.resolve())), **document} if base else document
+    if not base:
+        return placed
+    return {**_read_document(path.parent / base, (*extending, path.resolve()), {*taken, *own}), **placed}
 
 
 def _convert_values(document: dict[str, Any]) -> dict[str, Any]:
