@@ -84,6 +84,22 @@ def test_the_document_names_slides_targets_and_scores(tmp_path: Path) -> None:
     assert gland["bbox"] == [1, 2, 10, 9]
 
 
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/in/a.svs", "/in/more/b.svs"], ["a.svs", "b.svs"]),
+        (["/in/a.svs", "/in/a.svs"], ["a.svs", "a.svs"]),
+        (["/in/one/a.svs", "/in/two/a.svs", "/in/b.svs"], ["one/a.svs", "two/a.svs", "b.svs"]),
+        (["s3://lab/one/a.svs", "s3://lab/two/a.svs"], ["one/a.svs", "two/a.svs"]),
+        (["/in/a.svs", "s3://lab/a.svs"], ["/in/a.svs", "s3://lab/a.svs"]),
+    ],
+)
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, paths: list[str], names: list[str]) -> None:
+    slides = [Slide(str(n), path, (Grid(300, 200, 0.5),), "manifest") for n, path in enumerate(paths)]
+    write_coco([(slide, []) for slide in slides], tmp_path / "a.json", TARGETS)
+    assert [image["file_name"] for image in read(tmp_path / "a.json")["images"]] == names
+
+
 def test_no_annotations_are_a_document_too(tmp_path: Path) -> None:
     assert write_coco([(SLIDES[0], [])], tmp_path / "a.json", TARGETS) == 0
     assert read(tmp_path / "a.json")["annotations"] == []

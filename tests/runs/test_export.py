@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree
@@ -264,6 +265,21 @@ def test_a_slide_whose_results_are_damaged_is_named_and_the_others_are_written(
     assert "\n" not in str(error)
     whole = list(export_run(results.run, Request(format, "b", tmp_path / "whole")))
     assert [path.name for path in written] == [path.name for path in whole]
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-30], lambda whole: whole[:200] + b"oh no" + whole[205:]])
+def test_outlines_that_are_not_whole_are_not_copied(
+    results: Results, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    shutil.copytree(results.run.path, tmp_path / "cut")
+    outlines = tmp_path / "cut/a/annotations.geojson.gz"
+    outlines.write_bytes(damage(outlines.read_bytes()))
+    refused: dict[str, Exception] = {}
+    request = Request("geojson", folder=tmp_path / "to")
+    written = list(export_run(wsiparse.open_run(tmp_path / "cut").run, request, refused.__setitem__))
+    assert [path.name for path in written] == ["b.geojson.gz"]
+    assert isinstance(refused["a"], DamagedError)
+    assert "annotations.geojson.gz: " in str(refused["a"])
 
 
 @pytest.mark.parametrize("format", ["ome-zarr-0.4", "ome-tiff"])

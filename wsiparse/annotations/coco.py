@@ -6,6 +6,7 @@ So a hole is joined to its shell by a slit of no width, which an even-odd fillin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +36,9 @@ def write_coco(
     all is written; OutputError where it cannot be.
     """
     pairs = list(slides)
-    images = [_describe_image(number, slide) for number, (slide, _) in enumerate(pairs, start=1)]
+    names = _name_files([slide.path for slide, _ in pairs])
+    named = enumerate(zip(names, (slide for slide, _ in pairs), strict=True), start=1)
+    images = [_describe_image(number, *one) for number, one in named]
     categories = {target.name: number for number, target in enumerate(targets, start=1)}
     with write_whole(Path(path)) as partial, partial.open("wb") as file:
         file.write(b'{"info":' + orjson.dumps({"description": f"wsiparse {__version__}", "version": "1.0"}))
@@ -55,9 +58,21 @@ def _write_list(file: BinaryIO, name: str, entries: Entries) -> int:
     return count
 
 
-def _describe_image(number: int, slide: Slide) -> dict[str, Any]:
+def _name_files(paths: Sequence[str]) -> list[str]:
+    """The names of slides' files; where two are equal, paths from the folder that all lie in, as COCO has them."""
+    names = [Path(path).name for path in paths]
+    if len(set(names)) == len(set(paths)):
+        return names
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # pathlib would make one of two slashes
+    except ValueError:  # they have none in common
+        return list(paths)
+    return [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+
+
+def _describe_image(number: int, name: str, slide: Slide) -> dict[str, Any]:
     size = {"width": slide.grid.width, "height": slide.grid.height}
-    return {"id": number, "file_name": Path(slide.path).name, **size, "slide": slide.id, "mpp": slide.mpp}
+    return {"id": number, "file_name": name, **size, "slide": slide.id, "mpp": slide.mpp}
 
 
 def _describe_category(number: int, target: Target) -> dict[str, Any]:

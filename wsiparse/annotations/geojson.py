@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,13 +34,14 @@ from wsiparse.annotations.features import (
 from wsiparse.annotations.identity import Identities
 from wsiparse.annotations.outlines import Polygons
 from wsiparse.annotations.simplify import snap_polygons
-from wsiparse.errors import OutputError, ReferenceFileError
+from wsiparse.errors import DamagedError, OutputError, ReferenceFileError
 from wsiparse.files import write_whole
 from wsiparse.ontology import Target
 from wsiparse.slides.slide import Slide
 
 _COMPRESSION = 1
 """Level of gzip: higher ones take two to four times as long and save a twentieth to a quarter."""
+_READ_AT_ONCE = 1 << 24
 
 CoordinateSpace = Literal["level0", "qupath_openslide"]
 """Origin of a file's pixels: the full slide, or the scanned area that QuPath crops to where the slide states bounds."""
@@ -191,6 +194,21 @@ def _open_packed(path: Path, packed: bool) -> Iterator[BinaryIO]:
         # Neither the temporary name nor the time goes into the header: equal annotations are equal bytes.
         with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as archive:
             yield cast(BinaryIO, archive)
+
+
+def copy_geojson(source: Path, path: str | Path) -> None:
+    """Copy a gzipped file that `open_geojson` wrote; DamagedError where it is not whole, as its checksum says."""
+    try:
+        with gzip.open(source) as file:
+            while file.read(_READ_AT_ONCE):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DamagedError(
+            f"{source}: {told}; expected GeoJSON of a run; delete {source.parent} and run again to have it made anew"
+        ) from error
+    with write_whole(Path(path)) as partial:
+        shutil.copyfile(source, partial)
 
 
 def write_geojson(annotations: Iterable[Annotation], path: str | Path, slide: Slide, targets: Sequence[Target]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,12 @@ from pathlib import Path
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.asap import write_asap
 from wsiparse.annotations.coco import write_coco
+from wsiparse.annotations.geojson import copy_geojson
 from wsiparse.annotations.parquet import count_rows, stream_parquet
 from wsiparse.annotations.qupath import write_qupath
 from wsiparse.annotations.store import write_store
 from wsiparse.annotations.table import write_table
 from wsiparse.errors import DamagedError, InputError, SlideError, WsiparseError
-from wsiparse.files import write_whole
 from wsiparse.geometry import Grid
 from wsiparse.maps.canvas import Canvas
 from wsiparse.maps.labels import list_labels
@@ -140,11 +139,8 @@ def _choose_slides(run: Run, slide_id: str | None) -> list[SlideOutput]:
 
 
 def _export_geojson(output: SlideOutput, to: Destination) -> Iterator[Path]:
-    source, path = output.folder / "annotations.geojson.gz", to.folder / f"{output.id}.geojson.gz"
-    if not source.exists():
-        raise DamagedError(f"{source}: no such file; delete {output.folder} and run again to have it made anew")
-    with write_whole(path) as partial:
-        shutil.copyfile(source, partial)
+    path = to.folder / f"{output.id}.geojson.gz"
+    copy_geojson(output.folder / "annotations.geojson.gz", path)
     yield path
 
 
