@@ -163,6 +163,36 @@ def test_a_label_image_is_read_with_its_legend(tmp_path: Path) -> None:
     assert not reference.covers("lymphoid aggregate")
 
 
+def test_labels_inside_a_frame_are_compared(tmp_path: Path) -> None:
+    values = draw_values(value=2)
+    values[100:120, 120:150], values[100:120, 160:170] = 1, 7
+    (tmp_path / "m.json").write_text(json.dumps({"0": "", "1": "crypt", "2": "Region*", "7": "Ignore*"}))
+    reference = read_mask(save(tmp_path / "m.png", values), SLIDE, 0.5, NAMES)
+    assert np.array_equal(reference.draw_ignored(GRID.region, GRID), (values == 0) | (values == 7))
+    (tmp_path / "m.json").write_text(json.dumps({"0": "tumour", "1": "crypt", "2": "Region*", "7": "Ignore*"}))
+    reference = read_mask(tmp_path / "m.png", SLIDE, 0.5, NAMES)
+    assert np.array_equal(reference.draw_ignored(GRID.region, GRID), values == 7)
+
+
+def test_a_legend_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text('{"2": "tumour"}', encoding="utf-8-sig")
+    assert drawn(read_mask(save(tmp_path / "m.png", draw_values(value=2)), SLIDE, 0.5, NAMES), "tumour").any()
+
+
+def test_a_named_mask_of_more_values_has_its_legend_too(tmp_path: Path) -> None:
+    values = draw_values()
+    values[:10] = 128
+    path = save(tmp_path / "s__gland.png", values)
+    (tmp_path / "s__gland.json").write_text('{"128": "Ignore*", "255": "crypt"}')
+    reference = read_mask(path, SLIDE, 0.5, NAMES, "gland")
+    assert np.array_equal(drawn(reference), values == 255)
+    assert np.array_equal(reference.draw_ignored(GRID.region, GRID), values == 128)
+    with pytest.raises(ReferenceFileError, match=r"named after 'tumour', of which s__gland.json has no value"):
+        read_mask(path, SLIDE, 0.5, NAMES, "tumour")
+    save(path, draw_values())
+    assert read_mask(path, SLIDE, 0.5, NAMES, "tumour").covers("tumour")
+
+
 def test_a_palette_image_is_read_by_its_indices(tmp_path: Path) -> None:
     picture = Image.fromarray(draw_values(value=2))
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])

@@ -138,6 +138,13 @@ def test_t_is_scipys_paired_test(count: int, seed: int) -> None:
     assert result.median == pytest.approx(np.median(second - first))
 
 
+def test_differences_that_are_equal_on_paper_share_a_rank() -> None:
+    first = np.array([0.8, 0.7, 0.6, 0.5, 0.4, 0.5, 0.3])
+    second = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1 + 0.2])
+    assert len(set(np.abs(second - first).tolist())) > 2
+    assert compare_runs(first, second).wilcoxon_p == pytest.approx(2 * (1 + 6) / 2**6)  # five of six signs are equal
+
+
 def test_slides_without_a_score_in_either_run_are_left_out() -> None:
     first, second = [0.5, NAN, 0.7, 0.9], [0.6, 0.8, NAN, 0.8]
     result = compare_runs(first, second)

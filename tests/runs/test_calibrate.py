@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,22 @@ def test_too_few_tiles_are_refused(
     assert main(command) == 2
     assert "no tile in which a reference and a mask show the same target" in capsys.readouterr().err
     assert not (tmp_path / "fits.json").exists()
+
+
+def test_a_slide_whose_maps_are_damaged_or_gone_is_left_out(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = [str(make_slide(501, 403, name=f"s{n}.svs")) for n in range(3)]
+    assert main(["run", *slides, "-o", str(tmp_path / "out"), *RUN]) == 0
+    (tmp_path / "ref").mkdir()
+    for n in range(3):
+        Image.fromarray(np.full((403, 501), 255, np.uint8)).save(tmp_path / f"ref/s{n}__dark.png")
+    shutil.rmtree(tmp_path / "out/s0/parse.zarr")
+    for shard in (tmp_path / "out/s1/parse.zarr").glob("*/0/c/0/0/0"):
+        shard.write_bytes(shard.read_bytes()[:60])
+    fits = str(tmp_path / "fits.json")
+    assert main(["models", "calibrate", str(tmp_path / "out"), "-o", fits, "--reference", str(tmp_path / "ref")]) == 3
+    printed = capsys.readouterr().out
+    assert f"left out: s0: {tmp_path / 'out/s0/parse.zarr'}: no maps there" in printed
+    assert f"left out: s1: {tmp_path / 'out/s1/parse.zarr'}" in printed
+    assert "dark: fitted to" in printed

@@ -63,7 +63,7 @@ class MaskReference:
     def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] that are not compared."""
         ignored = self.draw(IGNORED, region, grid)
-        return ignored | ~self.draw(FRAME, region, grid) if self.covers(FRAME) else ignored
+        return ignored | ~self._draw_framed(region, grid) if self.covers(FRAME) else ignored
 
     def draw_around(self, target: str, region: Region, grid: Grid) -> None:
         """None: a mask says of each pixel what it is."""
@@ -75,6 +75,12 @@ class MaskReference:
     def number_objects(self, target: str, region: Region, grid: Grid) -> NDArray[np.int64] | None:
         """None, for the same reason."""
         return None
+
+    def _draw_framed(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
+        # A pixel has one value: labels inside a frame lie over it, and only what has none is outside.
+        if self._meanings.get(0, OTHER) != OTHER:
+            return ~_blank(region)
+        return np.asarray(self._sample(region, grid) != 0)
 
     def _sample(self, region: Region, grid: Grid) -> Values:
         # One region is asked for target after target, and may have to be read from disk.
@@ -154,18 +160,22 @@ def _join_parts(parts: Polygons, were_cut: bool) -> shapely.Geometry:
 def read_mask(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> MaskReference:
     """Read a binary mask of the target `named`, or a label image where a sidecar .json {value: target} lies beside.
 
-    A Zarr label image may bring that legend itself. Of a pyramid, the coarsest level that is at least as fine as `mpp`
-    is read. Raises ReferenceFileError for another shape than the slide's, for values without a meaning and for files
-    that cannot be read.
+    Where it is named and has more values, the sidecar tells them. A Zarr label image may bring that legend itself. Of a
+    pyramid, the coarsest level that is at least as fine as `mpp` is read. Raises ReferenceFileError for another shape
+    than the slide's, for values without a meaning and for files that cannot be read.
     """
     values, legend = _open(path, slide, mpp)
     found = find_numbers(path, values)
     sidecar = _name_legend(path)
-    if named or not (legend or sidecar.exists()):
+    is_explained = sidecar.exists() and not (named and _is_binary(found))
+    if not is_explained and (named or not legend):
         target = names.resolve_file(named, path)
         return MaskReference(values, dict.fromkeys(_check_binary(path, found), target), slide.grid)
-    source, legend = (sidecar, _read_sidecar(sidecar)) if sidecar.exists() else (path, legend)
-    return MaskReference(values, _resolve_legend(path, source, legend, found, names), slide.grid)
+    source, legend = (sidecar, _read_sidecar(sidecar)) if is_explained else (path, legend)
+    meanings = _resolve_legend(path, source, legend, found, names)
+    if named and names.resolve_file(named, path) not in meanings.values():
+        raise ReferenceFileError(f"{path}: named after {named!r}, of which {source.name} has no value; correct either")
+    return MaskReference(values, meanings, slide.grid)
 
 
 def read_instances(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> InstanceReference:
@@ -196,12 +206,16 @@ def _locate(start: int, count: int, size: int, ratio: float) -> NDArray[np.int64
 
 def _check_binary(path: Path, found: Values) -> tuple[int, ...]:
     """What stands for the target in a mask of these values."""
-    if len(found) > 2 or (len(found) == 2 and found[0] != 0) or found[-1] not in (0, 1, 255):
+    if not _is_binary(found):
         raise ReferenceFileError(
             f"{path}: values {found[:6].tolist()}{' …' if len(found) > 6 else ''}, expected 0 and 255 or 0 and 1; add "
             f"{path.stem}.json {{value: target}}, or say that the values are instances"
         )
     return (1, 255)
+
+
+def _is_binary(found: Values) -> bool:
+    return bool(len(found) <= 2 and (len(found) == 1 or found[0] == 0) and found[-1] in (0, 1, 255))
 
 
 def _name_legend(path: Path) -> Path:
@@ -222,7 +236,7 @@ def _resolve_legend(
 
 def _read_sidecar(sidecar: Path) -> dict[int, str]:
     try:
-        table = orjson.loads(sidecar.read_bytes())
+        table = orjson.loads(sidecar.read_text(encoding="utf-8-sig"))  # editors on Windows add a byte order mark
         return {int(value): str(name) for value, name in table.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise ReferenceFileError(f"{sidecar}: {error}; expected an object {{value: target}}") from error

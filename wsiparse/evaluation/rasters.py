@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def read_picture(path: Path) -> Values:
         return _take_whole(path, _decode(path))
     try:
         with tifffile.TiffFile(path) as file:
-            return _take_whole(path, _read_level(file.series[0].levels[0]))
+            return _take_whole(path, _read_level(path, file.series[0].levels[0]))
     except _FAULTS as error:
         raise ReferenceFileError(f"{path}: {error}; {UNREADABLE}") from error
 
@@ -117,21 +118,37 @@ def _open_tiff(path: Path, slide: Slide, mpp: float) -> Raster:
         file = stack.enter_context(tifffile.TiffFile(path))
         levels = file.series[0].levels
         level = choose_level([(level.sizes["width"], level) for level in levels], slide, mpp)
-        if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui" or _is_negative(level.keyframe):
-            return _take_grey(path, _read_level(level))
+        if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui" or _is_recoded(level.keyframe):
+            return _take_grey(path, _read_level(path, level))
         raster = zarr.open_array(level.aszarr(), mode="r")
         weakref.finalize(raster, stack.pop_all().close)  # the file stays open as long as it is read from
         return raster
 
 
-def _read_level(level: tifffile.TiffPageSeries) -> Values:
+def _read_level(path: Path, level: tifffile.TiffPageSeries) -> Values:
     """The pixels of a level, such that 0 is black and channels come last."""
+    _refuse_several(path, level)
     values, page = np.asarray(level.asarray()), level.keyframe
     if "S" in level.axes:
         values = np.moveaxis(values, level.axes.index("S"), -1)
     if _is_negative(page) and values.dtype.kind in "bu":
         values = values ^ values.dtype.type((1 << page.bitspersample) - 1)
     return values if page.colormap is None else _name_colors(values, page.colormap.T)
+
+
+def _refuse_several(path: Path, level: tifffile.TiffPageSeries) -> None:
+    sizes = zip(level.axes, level.shape, strict=True)
+    pages = math.prod(size for axis, size in sizes if axis not in "YXS")
+    if pages > 1:
+        raise ReferenceFileError(
+            f"{path}: {pages} pages or channels of one size, expected a single one; write a file for each target, such "
+            "as <slide>__<target>.tif"
+        )
+
+
+def _is_recoded(page: tifffile.TiffPage) -> bool:
+    """Whether stored values may mean others: 0 is white, or the first colour of a palette is not black."""
+    return _is_negative(page) or (page.colormap is not None and bool(page.colormap[:, 0].any()))
 
 
 def _is_negative(page: tifffile.TiffPage) -> bool:
@@ -157,11 +174,11 @@ def _decode(path: Path) -> Values:
 def _name_colors(places: Values, palette: Values) -> Values:
     """Places [h, w] in a palette [n, 3], as label images number classes; 0 and 1 where they are black and one other.
 
-    Programs that reduce a mask to its two colours put them in any order.
+    Programs that reduce a mask to its two colours put them in any order, and black is none of it where it is alone.
     """
     used = np.unique(places)
     black = [place for place in used if place < len(palette) and not palette[place].any()]
-    is_mask = len(used) == 2 and len(black) == 1 and black != [0]
+    is_mask = len(used) <= 2 and len(black) == 1 and black != [0]
     return np.asarray(places != black[0], np.uint8) if is_mask else places
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.errors import InputError, ReferenceFileError, SlideError
+from wsiparse.errors import DamagedError, InputError, ReferenceFileError, SlideError
 from wsiparse.evaluation.references import Reference
 from wsiparse.geometry import Region
-from wsiparse.maps.canvas import Canvas, list_canvases, read_region, written_blocks
+from wsiparse.maps.canvas import Canvas, read_region, written_blocks
 from wsiparse.maps.evidence import weigh_block
 from wsiparse.maps.validity import INSIDE, BetaFit, average_masks, fit_features, write_fits
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references
-from wsiparse.runs.run import Run
+from wsiparse.runs.results import find_maps
+from wsiparse.runs.run import Run, State
 from wsiparse.slides.open import make_reader
 from wsiparse.slides.slide import Reader
 from wsiparse.tiles.plan import Block, plan_tiles
@@ -78,7 +79,7 @@ def _collect_run(run: Run, references: References) -> tuple[dict[str, Statistics
     for row in [row for row in run.rows if row.id in references.files]:
         try:
             collected = list(_collect_slide(run, row, references))
-        except (ReferenceFileError, SlideError) as error:
+        except (ReferenceFileError, SlideError, DamagedError) as error:
             left_out[row.id] = str(error)
             continue
         for name, statistics in collected:
@@ -87,9 +88,9 @@ def _collect_run(run: Run, references: References) -> tuple[dict[str, Statistics
 
 
 def _collect_slide(run: Run, row: ManifestRow, references: References) -> Iterator[tuple[str, Statistics]]:
-    canvases = list_canvases(run.folder(row.id) / "parse.zarr")
-    if not canvases:
+    if run.state(row.id) is State.EMPTY:
         return
+    canvases = find_maps(run, row.id)
     slide = describe_slide(run, row)
     reference = references.read(slide, min(canvas.grid.mpp for canvas in canvases))
     with closing(make_reader(slide)) as reader:
