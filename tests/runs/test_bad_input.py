@@ -164,6 +164,7 @@ def test_some_of_several_failed(capfd: pytest.CaptureFixture[str], make_slide: M
         ("slide\na\0.svs\n", "a\\x00.svs', expected a path on one line"),
         ("slide,mpp\n\n\na.svs,fast\n", "line 4"),
         ("slide,mpp,mpp\na.svs,1,2\n", "several columns named 'mpp'"),
+        ("slide,targets\na.svs,nuclei,stroma\n", "line 2: 'stroma' stands beyond the last column"),
     ],
 )
 def test_wrong_manifests(capfd: pytest.CaptureFixture[str], tmp_path: Path, text: str, found: str) -> None:

@@ -78,6 +78,18 @@ def test_what_another_plan_began_is_refused_and_goes_on_under_the_old_one(
     assert kept.items() < find_shards(begun).items()
 
 
+def test_a_slide_begun_for_other_targets_of_one_pass_is_begun_anew(slide: Path, begun: Path, tmp_path: Path) -> None:
+    manifest, whole = tmp_path / "m.csv", tmp_path / "whole"
+    command = [manifest, *TONE, "--block-tiles", "1", "-o"]
+    manifest.write_text(MANIFEST.format("s0", slide, "", "dark;red"))
+    assert run(*command, begun) == 2
+    assert open_run(begun).failure("s0")["reason"] == "run_mismatch"
+    assert "other targets" in open_run(begun).failure("s0")["message"]
+    assert run(*command, begun, "--retry-failed") == 0
+    assert run(*command, whole) == 0
+    assert hash_results(begun) == hash_results(whole)
+
+
 def test_what_a_slide_wrote_already_is_no_longer_asked_of_the_disk(
     slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

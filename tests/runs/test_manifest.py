@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from wsiparse.errors import InputError
+from wsiparse.errors import InputError, SlideError
 from wsiparse.runs.manifest import list_slides, read_manifest, write_manifest
 from wsiparse.runs.run import BEFORE_A_RUN, EXPORTS
+from wsiparse.slides.open import describe
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -57,6 +59,49 @@ def test_a_slide_keeps_its_id_when_others_join(tmp_path: Path) -> None:
     ids = list_ids(one, other, one)
     assert ids[0] == "x"
     assert len(set(ids)) == len(ids) == 2
+
+
+@pytest.mark.parametrize("order", [("m.csv", "a"), ("a", "m.csv")])
+@pytest.mark.parametrize("header", ["slide,mpp,targets\n", "id,slide,mpp,targets\ncase,"])
+def test_what_a_manifest_says_of_a_slide_stands_above_its_folder(
+    tmp_path: Path, order: tuple[str, str], header: str
+) -> None:
+    touch(tmp_path / "a", "x.svs", "y.svs")
+    (tmp_path / "m.csv").write_text(f"{header}a/x.svs,0.25,nuclei\n")
+    rows = list_slides([str(tmp_path / name) for name in order])
+    said = [(row.mpp, row.targets) for row in rows if row.slide.endswith("x.svs")]
+    assert said == [(0.25, ("nuclei",))]
+    assert len(rows) == 2
+
+
+def test_manifests_that_want_different_things_of_a_slide_are_refused(tmp_path: Path) -> None:
+    for name, mpp in (("m.csv", "0.25"), ("same.csv", "0.25"), ("other.csv", "0.5")):
+        (tmp_path / name).write_text(f"slide,mpp\nx.svs,{mpp}\n")
+    assert list_ids(tmp_path / "m.csv", tmp_path / "same.csv") == ["x"]
+    with pytest.raises(InputError, match=r"x\.svs: two manifests want another mpp"):
+        list_ids(tmp_path / "m.csv", tmp_path / "other.csv")
+
+
+def test_links_that_go_in_a_circle_are_slides_that_fail(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "a", "x.svs")
+    (folder / "y.svs").symlink_to("y.svs")
+    assert list_ids(folder) == ["x", "y"]
+    with pytest.raises(SlideError, match=r"y\.svs: cannot be read"):
+        describe(folder / "y.svs")
+
+
+def test_what_may_not_be_looked_at_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = touch(tmp_path / "a", "x.svs")
+
+    def refuse(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(Path, "stat", refuse)  # what root may not be refused
+    for source in (folder, folder / "x.svs"):
+        with pytest.raises(InputError, match=r"cannot be looked at \(Permission denied\)"):
+            list_slides([str(source)])
+        with pytest.raises(SlideError, match="may not be looked at by this user"):
+            describe(source)
 
 
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:

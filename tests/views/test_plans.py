@@ -78,3 +78,16 @@ def test_a_slide_that_cannot_be_opened_leaves_the_others_their_plans(
     assert "drawn" in printed
     assert "plain: " in printed
     assert "--mpp" in printed
+
+
+def test_targets_of_a_row_are_planned_by_the_names_that_a_run_takes_for_them(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide, manifest = make_slide(300, 200), tmp_path / "m.csv"
+    command = ["plan", str(manifest), "-o", str(tmp_path / "out"), *LARGE]
+    for prompt, code in (("dark things", 0), ("stroma", 2)):
+        manifest.write_text(f"slide,targets\n{slide},{prompt}\n")
+        assert main(command) == code
+        printed = capsys.readouterr()
+        assert ("0.5um" in printed.out) == (code == 0)
+        assert ("slide drawn: unknown target" in printed.err) == (code == 2)

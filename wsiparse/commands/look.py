@@ -49,7 +49,7 @@ def _plan(options: argparse.Namespace) -> int:
     from wsiparse.models.lanes import limit_threads
     from wsiparse.models.load import find_shortcut
     from wsiparse.runs.manifest import list_slides
-    from wsiparse.runs.parse import take_order
+    from wsiparse.runs.parse import resolve_targets, take_order
     from wsiparse.runs.pipeline import SerialEngine
     from wsiparse.runs.workers import count_processes, count_threads
     from wsiparse.views.plans import show_plans
@@ -61,7 +61,7 @@ def _plan(options: argparse.Namespace) -> int:
         order, facts = take_order(SerialEngine(), config, options.output)
     for line in filter(None, [*map(str, order.guesses), facts.drawback, find_shortcut(order.model)]):
         console.print(line, markup=False, highlight=False)
-    rows = list_slides(options.slides)
+    rows = [resolve_targets(row, order) for row in list_slides(options.slides)]
     if not show_plans(console, order, rows):
         return OK
     return SOME_FAILED if len(rows) > 1 else WRONG_INPUT

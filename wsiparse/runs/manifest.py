@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,6 +50,16 @@ class ManifestRow(BaseModel):
     id_from_name: bool = Field(default=False, exclude=True)
     """Whether nobody gave the id: it was made from the file's name, and another slide may have it already."""
 
+    @property
+    def asks(self) -> tuple[object, ...]:
+        """What it wants for its slide that other slides may not have."""
+        return self.mpp, self.reference, self.targets, self.site
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it says nothing of its slide but where that is, as where a folder names it."""
+        return self.id_from_name and not any(self.asks) and not self.extra
+
     @field_validator("targets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -72,11 +83,20 @@ def list_slides(sources: Sequence[str]) -> list[ManifestRow]:
 def _rows_of(source: Path) -> Iterable[ManifestRow]:
     if source.suffix.lower() == ".csv":
         return read_manifest(source)
+    try:
+        return [_row_of_file(path) for path in _find_slides(source)]
+    except OSError as error:
+        raise InputError(
+            f"{source}: cannot be looked at ({error.strerror}); check your rights and the share"
+        ) from error
+
+
+def _find_slides(source: Path) -> list[Path]:
     if source.is_dir() and not is_slide_folder(source):
-        return [_row_of_file(path) for path in find_files(source)]
+        return find_files(source)
     if not source.exists():
         raise InputError(f"{source}: no such file; expected a slide, a folder of slides or a CSV manifest")
-    return [_row_of_file(source)]
+    return [source]
 
 
 def _row_of_file(path: Path) -> ManifestRow:
@@ -91,7 +111,7 @@ def _resolve(path: Path) -> str:
     """The absolute path, as text that a run's files can hold."""
     if UNNAMEABLE.intersection(str(path)):
         raise InputError(f"{str(path)!r}: the name has a line break, expected one without; rename it")
-    text = str(path.resolve())
+    text = os.path.realpath(path)  # pathlib's own raises at links that go in a circle: that slide fails, not all
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -108,9 +128,26 @@ def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
 
     The first keeps the id that it has alone: a run that is continued with more slides knows it again.
     """
-    rows = list({(row.id, row.slide): row for row in rows}.values())  # a manifest may ask for a slide under two ids
+    rows = _join_twins(rows)
     first = {row.id: row for row in reversed(rows)}
     return [row if first[row.id] is row else tell_apart(row) for row in rows]
+
+
+def _join_twins(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """Each slide once, though a manifest may ask for it under two ids; where a folder names it too, the manifest's row.
+
+    Raises InputError where two manifests want different things of one.
+    """
+    said, found = {row.slide for row in rows if not row.is_bare}, dict[tuple[str, str], ManifestRow]()
+    for row in rows:
+        if row.is_bare and row.slide in said:
+            continue
+        if row.asks != found.setdefault((row.id, row.slide), row).asks:
+            raise InputError(
+                f"{row.slide}: two manifests want another mpp, reference, site or other targets of it; expected one "
+                "row for each slide, delete the other"
+            )
+    return list(found.values())
 
 
 def tell_apart(row: ManifestRow) -> ManifestRow:
@@ -175,6 +212,7 @@ def _refuse_twins(rows: list[ManifestRow], path: Path) -> None:
 
 
 def _parse_row(record: dict[str, Any], path: Path, number: int) -> ManifestRow:
+    _refuse_beyond(record, path, number)
     known: dict[str, Any] = {column: text for column in COLUMNS if (text := (record.get(column) or "").strip())}
     extra = {key: value or "" for key, value in record.items() if key not in COLUMNS and key is not None}
     if not known.get("slide"):
@@ -193,6 +231,15 @@ def _parse_row(record: dict[str, Any], path: Path, number: int) -> ManifestRow:
         first = error.errors()[0]
         message = f"column {first['loc'][0]!r} is {first['input']!r}: {first['msg']}"
         raise InputError(f"manifest {path}, line {number}: {message}") from error
+
+
+def _refuse_beyond(record: dict[Any, Any], path: Path, number: int) -> None:
+    """Raise InputError for a row of more cells than there are columns: of `nuclei,stroma` the second would be lost."""
+    if beyond := [text for text in record.get(None, ()) if text.strip()]:
+        raise InputError(
+            f"manifest {path}, line {number}: {beyond[0]!r} stands beyond the last column; put cells that have commas "
+            "in quotation marks, and ';' between targets"
+        )
 
 
 def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:

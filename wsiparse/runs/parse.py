@@ -60,7 +60,7 @@ def parse_run(
     """
     with open_engine(config) as engine:
         order, facts = take_order(engine, config, output)
-        rows = [_resolve_targets(row, order) for row in rows]
+        rows = [resolve_targets(row, order) for row in rows]
         for match in order.guesses:
             listen("matched", str(match), None)
         if facts.drawback:
@@ -121,7 +121,7 @@ def _judge_texts(engine: Engine, spec: ModelSpec, config: RunConfig, facts: Mode
     return Similarity(least, lambda texts: engine.embed_texts(spec, texts))
 
 
-def _resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:
+def resolve_targets(row: ManifestRow, order: Order) -> ManifestRow:
     """A row whose own targets go by their names, whatever the manifest called them.
 
     Raises TargetError for a target or a site that is not known, or at which none of its targets is looked for.

@@ -127,10 +127,10 @@ def _make_room(folder: Path, planned: SlidePlan, anew: bool) -> None:
 
 
 def _is_of(planned: SlidePlan, folder: Path) -> bool:
-    """Whether all canvases of a slide's folder are of a plan."""
-    digests = {plan.digest for _, plan in planned.passes}
+    """Whether all canvases of a slide's folder are of a plan, and for its targets: of these a digest says nothing."""
+    wanted = {plan.digest: part.targets for part, plan in planned.passes}
     try:
-        return all(canvas.digest in digests for canvas in list_canvases(folder / "parse.zarr"))
+        return all(wanted.get(c.digest) == c.targets for c in list_canvases(folder / "parse.zarr"))
     except OutputError:
         return False
 

@@ -115,11 +115,16 @@ def reader_of(slide: Slide) -> Reader:
 
 def _find_file(named: Path) -> Path:
     """The file by which a slide is opened: itself, a DICOM folder's finest level, or an MRXS file beside its folder."""
-    if not named.is_dir():
-        return named
-    if (named / "Slidedat.ini").is_file():
-        return named.parent / f"{named.name}.mrxs"
-    return find_series(named)[0]
+    try:
+        if not named.is_dir():
+            return named
+        if (named / "Slidedat.ini").is_file():
+            return named.parent / f"{named.name}.mrxs"
+        return find_series(named)[0]
+    except PermissionError as error:
+        raise SlideError(
+            f"{named}: may not be looked at by this user; change its permissions or its folder's"
+        ) from error
 
 
 def _describe_dicom(file: Path, name: str, mpp: float | None) -> Slide:
