@@ -98,6 +98,20 @@ def test_tiles_and_cores_are_no_annotations_but_their_children_are(tmp_path: Pat
     assert labels.skipped == 2
 
 
+@pytest.mark.parametrize(
+    "old",
+    [
+        *({"id": kind} for kind in ("PathTileObject", "TMACoreObject", "PathRootObject")),  # QuPath 0.2
+        {"properties": {"object_type": "tma_core"}},  # QuPath 0.3
+    ],
+)
+def test_tiles_and_cores_of_earlier_versions_are_no_annotations_either(tmp_path: Path, old: dict[str, Any]) -> None:
+    drawn = {**feature(SQUARE, classification=TUMOR), "id": "PathAnnotationObject"}
+    labels = read(tmp_path, [{"type": "Feature", "geometry": FAR, "properties": {}, **old}, drawn])
+    assert [a.target for a in labels.annotations] == ["Tumor"]
+    assert labels.skipped == 1
+
+
 def test_an_ellipse_is_redrawn_from_its_box(tmp_path: Path) -> None:
     labels = read(tmp_path, feature({**SQUARE, "isEllipse": True}))
     assert labels.annotations[0].polygon.area == pytest.approx(78.54, rel=1e-3)

@@ -197,6 +197,19 @@ def test_what_was_left_out_or_mended_is_told_and_its_class_must_be_known(tmp_pat
         read_reference([ReferenceFile(path)], SLIDE, NAMES)
 
 
+def test_what_lies_under_no_class_or_beyond_the_slide_is_told(tmp_path: Path) -> None:
+    inside, beyond = box(0, 0, 9, 9), box(500, 0, 509, 9)
+    drawn = [(inside, "gland"), (beyond, "gland"), (inside, None), (inside, "Ignore*")]
+    reference = read_reference([ReferenceFile(write_features(tmp_path / "s1.geojson", drawn))], SLIDE, NAMES)
+    assert reference.remarks == (
+        "outlines left out that lie beyond the slide: 1",
+        "outlines without a class, under which nothing is compared: 1",
+    )
+    objects = reference.list_objects("gland")
+    assert objects is not None
+    assert objects.tolist() == [inside]
+
+
 def test_cells_of_qupath_are_said_to_be_compared_as_cells(tmp_path: Path) -> None:
     nucleus = {"type": "Polygon", "coordinates": [[[2, 2], [4, 2], [4, 4], [2, 2]]]}
     cell = {**feature(box(0, 0, 9, 9), "gland"), "nucleusGeometry": nucleus}

@@ -28,7 +28,8 @@ UNKNOWN_COLOR = (128, 128, 128)
 """Of classes that are no target: the grey of QuPath's unspecific classes."""
 
 _GEOMETRIES = {"Polygon", "MultiPolygon", "GeometryCollection", "Point", "MultiPoint", "LineString", "MultiLineString"}
-_NOT_ANNOTATIONS = {"tile", "tmaCore", "root"}
+_NOT_ANNOTATIONS = {"tile", "tmaCore", "tma_core", "root", "PathTileObject", "TMACoreObject", "PathRootObject"}
+"""As QuPath calls them now, in 0.3, and in 0.2, where the id of a feature was its kind."""
 _QUADRANT_SEGMENTS = 64
 
 
@@ -124,7 +125,7 @@ def parse_polygons(feature: dict[str, Any]) -> list[Polygon]:
     Raises ValueError for coordinates that are missing, not numbers or not finite.
     """
     properties = _properties(feature)
-    kind = properties.get("objectType") or properties.get("object_type")
+    kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
     geometry = feature.get("geometry")
     if kind in _NOT_ANNOTATIONS or geometry is None:
         return []

@@ -64,7 +64,8 @@ class TargetNames:
             return self.evaluated[0]
         raise ReferenceFileError(
             f"{path}: a file without classes for {len(self.evaluated)} targets; expected a file name "
-            "<slide>__<target>, for a mask a sidecar .json {value: target}, or a single target to evaluate"
+            "<slide>__<target>, in a manifest its column reference_target, for a mask a sidecar .json {value: target}, "
+            "or a single target to evaluate"
         )
 
 

@@ -53,11 +53,14 @@ class OutlineReference:
         self._grid = grid
         self._made_for = made_for
         by_meaning: dict[str, list[shapely.Geometry]] = {}
+        unclassified = 0
         for meaning, annotation in annotations:
             by_meaning.setdefault(meaning, []).append(annotation.polygon)
+            unclassified += meaning == IGNORED and not annotation.target
         self._layers = {meaning: _Layer(polygons) for meaning, polygons in by_meaning.items()}
         self._is_silent = bool(self._layers or labels.skipped) and self._layers.keys() <= {IGNORED}
-        self.remarks = tuple(_list_remarks(labels))
+        beyond = sum(layer.count_beyond(grid.region) for layer in self._layers.values())
+        self.remarks = tuple(_list_remarks(labels, unclassified, beyond))
 
     def covers(self, target: str) -> bool:
         """True for all targets, as what is not outlined is not there; a file made for one speaks for what it shows."""
@@ -81,9 +84,9 @@ class OutlineReference:
         return ignored | ~self._draw(FRAME, region, grid) if FRAME in self._layers else ignored
 
     def list_objects(self, target: str) -> Polygons:
-        """Each annotation of a target is one object, in level-0 pixels."""
+        """Each annotation of a target is one object, in level-0 pixels; what lies beyond the slide cannot be found."""
         layer = self._layers.get(target)
-        return layer.polygons if layer else np.empty(0, object)
+        return layer.list_near(self._grid.region) if layer else np.empty(0, object)
 
     def number_objects(self, target: str, region: Region, grid: Grid) -> NDArray[np.int64]:
         """Pixels of each annotation of a target; where two overlap, of the later one."""
@@ -100,7 +103,7 @@ class _Layer:
     """Polygons of one meaning in level-0 pixels, found by place."""
 
     def __init__(self, polygons: list[shapely.Geometry]) -> None:
-        self.polygons = np.array(polygons, dtype=object)
+        self._polygons = np.array(polygons, dtype=object)
         self._tree = shapely.STRtree(polygons)
 
     def draw(self, region: Region, scale: float) -> Mask:
@@ -112,10 +115,18 @@ class _Layer:
         placed = self._place(region, scale)
         return _burn([(polygon, number) for number, polygon in enumerate(placed, start=1)], region, np.int32)
 
+    def list_near(self, region: Region, scale: float = 1.0) -> Polygons:
+        """The polygons near a region of a grid, `scale` times as fine as level 0."""
+        edges = np.array([region.x, region.y, region.right, region.bottom]) / scale
+        return np.asarray(self._polygons[np.sort(self._tree.query(shapely.box(*edges)))])
+
+    def count_beyond(self, slide: Region) -> int:
+        """How many polygons lie beyond the slide."""
+        return len(self._polygons) - len(self.list_near(slide))
+
     def _place(self, region: Region, scale: float) -> Polygons:
         """The polygons near a region, in its pixels."""
-        edges = np.array([region.x, region.y, region.right, region.bottom]) / scale
-        found = self.polygons[np.sort(self._tree.query(shapely.box(*edges)))]
+        found = self.list_near(region, scale)
         # On these small steps the rasteriser's arithmetic is exact: a centre on a slanted edge falls to the same side
         # whichever region it is drawn in.
         return np.asarray(
@@ -140,14 +151,16 @@ def read_outlines(path: Path, slide: Slide, names: TargetNames, named: str = "")
     return OutlineReference(drawn, slide.grid, made_for if named else "", labels)
 
 
-def _list_remarks(labels: Labels) -> Iterator[str]:
+def _list_remarks(labels: Labels, unclassified: int, beyond: int) -> Iterator[str]:
     """What a person should know of a file that was read otherwise than it was drawn."""
-    if labels.skipped:
-        yield f"objects left out as points, lines, tiles or without an area: {labels.skipped}"
-    if labels.repaired:
-        yield f"outlines mended that crossed themselves: {labels.repaired}"
-    if labels.cells:
-        yield f"cells compared by the outline of the cell, not of its nucleus: {labels.cells}"
+    counts = {
+        "objects left out as points, lines, tiles or without an area": labels.skipped,
+        "outlines left out that lie beyond the slide": beyond,
+        "outlines without a class, under which nothing is compared": unclassified,
+        "outlines mended that crossed themselves": labels.repaired,
+        "cells compared by the outline of the cell, not of its nucleus": labels.cells,
+    }
+    return (f"{text}: {count}" for text, count in counts.items() if count)
 
 
 def _refuse_elsewhere(annotations: Sequence[Annotation], slide: Slide, path: Path) -> None:
