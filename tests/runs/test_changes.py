@@ -144,6 +144,21 @@ def test_a_failure_that_was_not_tried_again_says_so(
     assert run(*command, "--mpp", "0.5", "--retry-failed") == 0
 
 
+def test_a_slide_that_joins_shifts_no_shard(slides: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def list_done() -> set[str]:
+        return {row.id for row in open_run(out).rows if open_run(out).state(row.id) is State.DONE}
+
+    assert run(slides, "-o", out, *TONE, "--shard", "0/2") == 0
+    assert list_done() == {"s0"}
+    shutil.copy(slides / "s0.svs", slides / "a.svs")
+    assert run(slides, "-o", out, *TONE, "--shard", "1/2") == 0
+    assert list_done() == {"s0", "s1"}
+    assert run(slides, "-o", out, *TONE, "--shard", "0/2") == 0
+    assert list_done() == {"s0", "s1", "a"}
+
+
 def test_a_shard_does_not_overwrite(slide: Path, begun: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(slide, "-o", begun, *TONE, "--shard", "0/1", "--overwrite") == 2
     assert "other shards" in capfd.readouterr().err

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         tried = Tried(listen)
         run = parse_run(rows, folder, config, tried.listen, start)
     with print_last(f"`wsiparse status {options.output}` tells how the run ended") as page:
-        failed = show_run(page, run, start.share(run.recognize(rows)), tried.slides)
+        failed = show_run(page, run, start.share(run.recognize(rows), run.rows), tried.slides)
         if not find_local(options.output):
             page.print(f"handed over: {options.output}")
     if failed and len(rows) == 1:

@@ -73,8 +73,8 @@ class Handover:
         if self.start.overwrite:
             return
         self._take_records()
-        known = self.run.recognize(rows) if (self.run.path / "slides.csv").exists() else rows
-        mine = self.start.share(known)
+        begun = self.run.rows if (self.run.path / "slides.csv").exists() else []
+        mine = self.start.share(self.run.recognize(rows) if begun else rows, begun)
         found = read_marks(self.address, mine)
         for row in mine:
             self._compare_slide(row.id, found)

@@ -165,12 +165,16 @@ class Start:
     def choose(self, run: Run, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
         """The slides that are left to this command."""
         left = {State.PENDING, State.FAILED} if self.retry_failed else {State.PENDING}
-        return [row for row in self.share(rows) if run.state(row.id) in left]
+        return [row for row in self.share(rows, run.rows) if run.state(row.id) in left]
 
-    def share(self, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-        """The slides of this shard."""
+    def share(self, rows: Sequence[ManifestRow], known: Sequence[ManifestRow] = ()) -> list[ManifestRow]:
+        """The slides of this shard, by their places among those that the run knows already, and then the others.
+
+        A slide that joins shifts none: other shards, which may have begun without it, take what this one leaves.
+        """
         first, step = self.shard or (0, 1)
-        return list(rows[first::step])
+        places = {name: place for place, name in enumerate(dict.fromkeys(row.id for row in (*known, *rows)))}
+        return [row for row in rows if places[row.id] % step == first]
 
 
 CONTINUE = Start()
