@@ -107,6 +107,17 @@ def test_files_are_found_by_the_slides_file_name_and_others_are_named(
     assert len(read_json(folder / "out/evaluation.json")["unused"]) == 2
 
 
+@pytest.mark.parametrize("name", ["s1.svs.geojson", "s1.svs__dark.json", "pra\u0308parat.geojson"])
+def test_references_may_be_named_as_qupath_and_macos_write_names(folder: Path, parsed: Path, name: str) -> None:
+    shutil.copy(parsed / "slides/s1.svs", folder / "pr\u00e4parat.svs")
+    slides = [str(folder / "pr\u00e4parat.svs"), str(parsed / "slides/s1.svs")]
+    assert main(["run", *slides, "-o", str(folder / "two"), *SETTINGS]) == 0
+    (folder / "ref" / name).write_text(outline())
+    assert main(["evaluate", str(folder / "two"), "--reference", str(folder / "ref")]) == 0
+    (entry,) = read_json(folder / "two/evaluation.json")["slides"]
+    assert entry["slide"] == ("s1" if "s1" in name else "pr-parat")
+
+
 def test_references_of_other_slides_are_no_trouble_where_each_slide_has_its_own(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,7 +77,25 @@ def _resolve_class(ontology: Ontology, name: str) -> str:
     try:
         return ontology.find(name).name
     except TargetError:
-        return ontology.find(re.sub(r"[\s_-]+", " ", name)).name
+        found = _find_loosely(ontology, name)
+        if len(found) != 1:
+            raise
+        return found.pop()
+
+
+def _find_loosely(ontology: Ontology, name: str) -> set[str]:
+    """Names of the targets that have this wording, whether blanks, hyphens or underscores part its words."""
+    wordings = (
+        (target.name, wording)
+        for target in ontology.targets
+        for site in (None, *target.sites)
+        for wording in target.wordings(site)
+    )
+    return {target for target, wording in wordings if _split(wording) == _split(name)}
+
+
+def _split(wording: str) -> list[str]:
+    return re.sub(r"[_-]", " ", wording.casefold()).split()
 
 
 def _explain_unknown(unknown: list[str], ontology: Ontology) -> str:

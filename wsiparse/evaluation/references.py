@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -124,7 +125,7 @@ def find_references(
     folder = Path(directory)
     if not folder.is_dir():
         raise ReferenceFileError(f"{folder}: no such folder; expected reference files named after the slides")
-    owners = {**others, **{slide_id: slide_id for slide_id in slide_ids}}
+    owners = {**{_compose(name): slide_id for name, slide_id in others.items()}, **{name: name for name in slide_ids}}
     found: dict[str, list[ReferenceFile]] = {slide_id: [] for slide_id in slide_ids}
     for file, names in _list_named(folder):
         owner, target = next(((owners[name], rest) for name, rest in _split_names(names) if name in owners), ("", ""))
@@ -185,7 +186,13 @@ def _split_names(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _strip(file: Path, suffixes: Iterable[str]) -> list[str]:
     """What a file is named after: `x`, shortest first, and `x.ome`, too, for `x.ome.tif`."""
-    return sorted((file.name[: -len(suffix)] for suffix in suffixes if _has_suffix(file, (suffix,))), key=len)
+    name = _compose(file.name)
+    return sorted((name[: -len(suffix)] for suffix in suffixes if _has_suffix(file, (suffix,))), key=len)
+
+
+def _compose(name: str) -> str:
+    """A file's name with its accents in one form: macOS writes `ä` as two signs, others as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _has_suffix(file: Path, suffixes: tuple[str, ...]) -> bool:

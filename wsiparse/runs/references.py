@@ -126,8 +126,15 @@ def _choose_files(run: Run, source: Path | None) -> tuple[Files, list[str]]:
 
 
 def _list_file_names(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """Ids by the names of the slides' files without their endings, where a name is that of one slide alone."""
-    names = [(Path(name_remote(row.slide)).stem, row.id) for row in rows]
+    """Ids by the names of the slides' files, with and without endings, where a name is that of one slide alone."""
+    files = [(name_remote(row.slide), row.id) for row in rows]
+    stems = [(Path(name).stem, slide) for name, slide in files]
+    # QuPath calls an image by its whole name, and x.ome.tif without its ending x.
+    shorter = [(stem[:-4], slide) for stem, slide in stems if stem.lower().endswith(".ome")]
+    return {**_keep_single([*stems, *files, *shorter]), **_keep_single(stems)}
+
+
+def _keep_single(names: Sequence[tuple[str, str]]) -> dict[str, str]:
     times = Counter(name for name, _ in names)
     return {name: slide for name, slide in names if times[name] == 1}
 
