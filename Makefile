@@ -55,6 +55,8 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-apart.toml
 	$(BIN)/wsiparse train configs/train/open-1-grades.toml
 	$(BIN)/wsiparse train configs/train/open-1-mirror.toml
+	$(BIN)/wsiparse train configs/train/open-1-scales.toml
+	$(BIN)/wsiparse train configs/train/open-1-stroma.toml
 
 clean:
 	rm -rf $(VENV) demo

@@ -33,7 +33,7 @@ def encoder() -> ImageEncoder:
     torch.manual_seed(0)
     network = OpenNetwork(SIZES)
     network.train().image(torch.rand(4, 3, 64, 64))  # moves the running statistics off their start
-    return place_network(fold_normalization(network.eval()), CPU).image
+    return fold_normalization(place_network(network, CPU).image, 0)
 
 
 def fuse(encoder: ImageEncoder, kind: torch.dtype) -> ImageEncoder:

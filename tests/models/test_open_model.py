@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -24,6 +27,7 @@ from wsiparse.models.open_model import open_weights
 from wsiparse.models.open_network import (
     OpenNetwork,
     Sizes,
+    choose_scale,
     count_macs,
     fold_normalization,
     fold_prompts,
@@ -39,6 +43,7 @@ from wsiparse.training.examples import read_examples
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data"
 SMALL = Sizes(channels=(8, 16), blocks=(1, 1), embedding=8, text_width=16, text_heads=2, buckets=64)
+GLAND = torch.from_numpy(tokenize_prompt("gland", SMALL.buckets))[None]
 
 
 @pytest.fixture(scope="module")
@@ -168,24 +173,90 @@ def test_wordings_of_a_target_lie_close_together() -> None:
 def test_folding_the_normalisation_changes_nothing() -> None:
     torch.manual_seed(0)
     network = OpenNetwork(SMALL)
-    images, tokens = torch.rand(4, 3, 32, 32), torch.from_numpy(tokenize_prompt("gland", SMALL.buckets))[None]
-    network.train()(images, tokens)  # moves the running statistics off their start
+    images = torch.rand(4, 3, 32, 32)
+    network.train().image(images)  # moves the running statistics off their start
     with torch.inference_mode():
-        before = network.eval()(images, tokens)
-        after = fold_normalization(network)(images, tokens)
+        before, after = network.eval().image(images), fold_normalization(network.image, 0)(images)
     assert torch.allclose(before, after, atol=1e-4)
+
+
+def part_network() -> tuple[OpenNetwork, OpenNetwork]:
+    """A network that normalises all alike, and one that was parted and has since seen dark images at 0.25 µm alone."""
+    torch.manual_seed(0)
+    network = OpenNetwork(SMALL)
+    network.train().image(torch.rand(4, 3, 32, 32))
+    parted = copy.deepcopy(network)
+    parted.part_scales((1.5, 0.25))
+    parted.train()(torch.rand(4, 3, 32, 32) / 4, GLAND, torch.full((4,), 0.25))
+    return network.eval(), parted.eval()
+
+
+@torch.inference_mode()
+def test_what_is_asked_at_one_scale_is_normalised_by_what_was_seen_there() -> None:
+    network, parted = part_network()
+    images, mpp = torch.rand(3, 3, 32, 32), torch.tensor([0.25, 1.5, 0.3])
+    alike, apart = network(images, GLAND, mpp), parted(images, GLAND, mpp)
+    torch.testing.assert_close(apart[1], alike[1])
+    assert not torch.allclose(apart[[0, 2]], alike[[0, 2]], atol=1e-2)
+    for one in range(3):  # in whatever company
+        torch.testing.assert_close(apart[one], parted(images[one : one + 1], GLAND, mpp[one : one + 1])[0])
+    for scale, shown in ((0, 1), (1, 0)):
+        choose_scale(parted.image, scale)
+        folded = fold_normalization(parted.image, scale)
+        torch.testing.assert_close(
+            folded(images[shown : shown + 1]), parted.image(images[shown : shown + 1]), atol=1e-4, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize(("mpp", "scale"), [(0.1, 1), (0.25, 1), (0.6, 1), (0.62, 0), (1.5, 0), (9.0, 0)])
+def test_the_nearest_scale_is_taken_by_ratio(mpp: float, scale: int) -> None:
+    assert dataclasses.replace(SMALL, scales=(1.5, 0.25)).find_scale(mpp) == scale
+    assert SMALL.find_scale(mpp) == 0
+
+
+@pytest.mark.parametrize("views", [1, 8])
+def test_a_target_is_normalised_as_it_was_learned_at_whatever_scale_it_is_asked(tmp_path: Path, views: int) -> None:
+    network, parted = part_network()
+    targets = load_ontology("open-1").targets
+    glands, nuclei = (next(t for t in targets if t.group == group) for group in ("gland", "nuclei"))
+    models = []
+    for name, one in (("alike", network), ("parted", parted)):
+        write_weights(tmp_path / name, Header(name, one.sizes, (glands, nuclei), 32, {}), one.state_dict())
+        models.append(open_weights(tmp_path / name, Execution(options=ModelOptions(views=views))))
+    tiles = np.random.default_rng(1).integers(0, 256, (2, 32, 64, 3), np.uint8)
+    alike, apart = (model.predict(tiles, (nuclei, glands, nuclei)) for model in models)
+    assert np.array_equal(apart[:, 1], alike[:, 1])
+    assert not np.array_equal(apart[:, 0], alike[:, 0])
+    other = dataclasses.replace(glands, prompt="bone", name="bone", synonyms=(), mpp=0.3)  # by what is asked for
+    for target, mpp, expected in ((glands, 0.25, apart[:, 1]), (nuclei, 1.5, apart[:, 0]), (other, 0.3, None)):
+        before, after = (model.predict(tiles, [dataclasses.replace(target, mpp=mpp)])[:, 0] for model in models)
+        assert expected is None or np.array_equal(after, expected)
+        assert np.array_equal(before, after) == (target is glands)
+
+
+def test_weights_from_before_scales_were_parted_open_as_they_did(tmp_path: Path, model: Model) -> None:
+    network, _ = part_network()
+    write_weights(tmp_path / "new", Header("mine", SMALL, model.targets, 32, {}), network.state_dict())
+    with safe_open(tmp_path / "new", "numpy") as file:
+        header = json.loads(file.metadata()["wsiparse-open"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert header["sizes"].pop("scales") == []
+    save_file(tensors, tmp_path / "old", {"wsiparse-open": json.dumps(header)})
+    (_, new), (read, old) = read_weights(tmp_path / "new"), read_weights(tmp_path / "old")
+    assert read.sizes == SMALL
+    assert all(torch.equal(value, old.state_dict()[name]) for name, value in new.state_dict().items())
 
 
 def test_with_mirrored_edges_one_colour_is_answered_alike_everywhere() -> None:
     torch.manual_seed(0)
-    network, tokens = OpenNetwork(SMALL).eval(), torch.from_numpy(tokenize_prompt("gland", SMALL.buckets))[None]
+    network, mpp = OpenNetwork(SMALL).eval(), torch.ones(1)
     image = torch.full((1, 3, 32, 32), 0.4)
     with torch.inference_mode():
-        glass = network(image, tokens)
+        glass = network(image, GLAND, mpp)
         mirror_edges(network, True)
-        mirrored = network(image, tokens)
+        mirrored = network(image, GLAND, mpp)
         mirror_edges(network, False)
-        again = network(image, tokens)
+        again = network(image, GLAND, mpp)
     assert torch.equal(glass, again)
     # Each pixel of 2×2 has a value of its own.
     spreads = [float(found[0, 0, ::2, ::2].std()) for found in (mirrored, glass)]

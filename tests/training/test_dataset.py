@@ -157,19 +157,30 @@ def label_picture(layers: tuple[tuple[str, ...], ...], known: tuple[str, ...] | 
     return Picture(np.zeros((2, 2, 3), np.uint8), np.zeros((len(layers), 2, 2), np.bool_), layers, known)
 
 
+SUPERVISION = Supervision(
+    ("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"), (1.5, 1.5, 1.5, 0.25)
+)
+
+
 def test_a_present_target_makes_its_group_known() -> None:
-    supervision = Supervision(("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"))
-    assert supervision.mark_layers([["gland", "cancer"]]).tolist() == [[True, False, True, False]]
-    assert supervision.mark_known(label_picture((("gland", "cancer"),))).tolist() == [True, True, True, False]
-    assert supervision.mark_known(label_picture((("gland",),), ("polyp", "nuclei"))).tolist() == [
+    assert SUPERVISION.mark_layers([["gland", "cancer"]]).tolist() == [[True, False, True, False]]
+    assert SUPERVISION.mark_known(label_picture((("gland", "cancer"),))).tolist() == [True, True, True, False]
+    assert SUPERVISION.mark_known(label_picture((("gland",),), ("polyp", "nuclei"))).tolist() == [
         False,
         True,
         False,
         True,
     ]
-    assert supervision.weigh_columns().tolist() == [1, 0.5, 0.5, 1]
+    assert SUPERVISION.weigh_columns().tolist() == [1, 0.5, 0.5, 1]
     with pytest.raises(TargetError, match="'bone'"):
-        supervision.mark_layers([["bone"]])
+        SUPERVISION.mark_layers([["bone"]])
+
+
+def test_a_picture_is_normalised_as_what_it_shows_or_says_is_absent() -> None:
+    assert SUPERVISION.find_mpp(label_picture((("gland", "cancer"),))) == 1.5
+    muscle = replace(label_picture((("nuclei",),)), absent=("gland",))
+    assert SUPERVISION.find_mpp(muscle) == 0.25
+    assert SUPERVISION.find_mpp(muscle.select(["gland"])) == 1.5
 
 
 def test_masks_of_one_image_become_its_layers(tmp_path: Path) -> None:
@@ -205,16 +216,15 @@ def test_an_image_may_say_what_it_does_not_show(tmp_path: Path) -> None:
     Image.new("L", (8, 6), 1).save(tmp_path / "nuclei.png")
     rows = "muscle.png,,,one,train,gland;polyp\nmuscle.png,nuclei.png,nuclei,one,train,gland\n"
     bare, outlined = read_examples(write_table(tmp_path, rows, HEAD.replace("part", "part,absent")), tmp_path)
-    supervision = Supervision(("gland", "polyp", "cancer", "nuclei"), ("gland", "grade", "grade", "nuclei"))
     picture = load_picture(bare)
     assert picture.masks.shape == (0, 6, 8)
     assert picture.resize(2).stack().shape == (4, 12, 16)
-    assert supervision.mark_known(picture).tolist() == [True, True, False, False]
+    assert SUPERVISION.mark_known(picture).tolist() == [True, True, False, False]
     assert find_fault(picture) == ""
-    assert supervision.mark_known(load_picture(outlined)).tolist() == [True, False, False, True]
+    assert SUPERVISION.mark_known(load_picture(outlined)).tolist() == [True, False, False, True]
     assert load_picture(bare, outlined).absent == ("gland", "polyp")
     with pytest.raises(TargetError, match="'bone'"):
-        supervision.mark_known(replace(picture, absent=("bone",)))
+        SUPERVISION.mark_known(replace(picture, absent=("bone",)))
 
 
 def test_an_image_that_shows_nothing_has_the_size_of_what_is_absent() -> None:

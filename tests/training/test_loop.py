@@ -18,7 +18,7 @@ from tests.training.teaching import TILES
 from wsiparse.errors import InputError, ModelError, RunError, TargetError
 from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
 from wsiparse.models.weight_file import read_weights
-from wsiparse.ontology import Ontology, Target
+from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.lock import hold_lock
 from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_alike, word_prompt
 from wsiparse.training.loop import (
@@ -179,6 +179,30 @@ def test_a_network_that_is_started_from_brings_its_sizes(tmp_path: Path) -> None
         start_student(dataclasses.replace(again, crop=34))
 
 
+def test_a_network_that_is_started_from_may_be_parted_by_scales(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    assert settings.sizes is not None
+    first = teach(start_student(settings), settings)
+    wanted = dataclasses.replace(settings.sizes, scales=(0.25, 1.5))
+    parting = dataclasses.replace(settings, start=str(first), sizes=wanted, out=tmp_path / "parted", start_share=0.5)
+    header, network = read_weights(teach(start_student(parting), parting))
+    assert header.sizes == wanted
+    statistics = {name: value for name, value in network.state_dict().items() if name.endswith("running_mean")}
+    before = read_weights(first)[1].state_dict()
+    asked = {wanted.find_scale(target.mpp) for target in header.targets}
+    assert len(asked) == 1  # so that one set has seen nothing
+    for name, value in statistics.items():
+        scale = int(name.split(".")[-2])
+        unchanged = torch.allclose(value, before[name.removesuffix(f"{scale}.running_mean") + "running_mean"])
+        assert unchanged == (scale not in asked)
+    again = dataclasses.replace(parting, start=str(parting.out / f"{settings.name}.safetensors"), start_share=0.0)
+    for sizes in (None, wanted):
+        assert start_student(dataclasses.replace(again, sizes=sizes)).network.sizes == wanted
+    for scales in ((), (0.25, 2.0)):
+        with pytest.raises(InputError, match="leave sizes out, or but for scales"):
+            start_student(dataclasses.replace(again, sizes=dataclasses.replace(wanted, scales=scales)))
+
+
 def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
     first = train(write_config(tmp_path)).rename(tmp_path / "first.safetensors")
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
@@ -262,6 +286,20 @@ def test_plain_crops_keep_size_stain_and_light(tmp_path: Path) -> None:
     assert 0 < sum(keep_colors(image, shown) for image in changed) < len(changed)
 
 
+def test_fibres_are_drawn_where_nothing_is_said_of_objects_that_are_told_apart(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    ontology, tokenize = choose_targets(settings), start_student(settings).tokenize
+    pictures = load_lesson(settings, TILES).train
+    told = [dataclasses.replace(one.read(), absent=("nuclei",)) for one in pictures]
+    nuclei = load_ontology(settings.ontology).find("nuclei")
+    wider = Ontology((*ontology.targets, nuclei))
+    chosen = dataclasses.replace(settings, batch=16, glass_share=0.0, fibre_share=1.0)
+    for shown, covered in ((pictures, True), (told, False)):
+        batch = BatchSource(shown, wider, chosen, tokenize).draw(1)
+        without = BatchSource(shown, wider, dataclasses.replace(chosen, fibre_share=0.0), tokenize).draw(1)
+        assert (batch.truth.sum() < without.truth.sum()) == covered
+
+
 def keep_colors(image: torch.Tensor, shown: torch.Tensor) -> bool:
     """Whether an image [3, H, W] has no darker and no lighter pixels in any channel than those shown [N, 3]."""
     pixels, least, most = image.flatten(1).T, shown.amin(0) - 1e-4, shown.amax(0) + 1e-4
@@ -334,6 +372,7 @@ def test_the_average_moves_towards_the_network() -> None:
         ({"steps": "4\nepochs = 3"}, "unknown key 'epochs'"),
         ({"name": "'a'\nname = 'b'"}, "open-1.toml"),
         ({"crop": "33"}, "use multiples of 4"),
+        ({"crop": "4"}, "crop 4; expected 8 pixels or more"),
         ({"data": '"$WSIPARSE_NO_SUCH_FOLDER"'}, "environment variable"),
         ({"batch": "2\nsizes2 = 1"}, "unknown key"),
         ({"batch": "2\nstart_share = 0.5"}, "weights to start from"),

@@ -63,7 +63,7 @@ def test_crops_reach_the_network_as_tiles_do(weights: Path) -> None:
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8))
     parts, prompt = student.network.parts, "glandular structure in colon pathology"
     with torch.inference_mode():
-        logits = student.network(pixels.permute(0, 3, 1, 2) / 255, student.tokenize([prompt]))
+        logits = student.network(pixels.permute(0, 3, 1, 2) / 255, student.tokenize([prompt]), torch.ones(1))
         direct = parts.decode(parts.encode_images(pixels), parts.embed_texts([prompt]))
     drawn = functional.interpolate(direct, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
     assert torch.allclose(logits, drawn, atol=1e-3)

@@ -50,12 +50,15 @@ class OpenModel:
         self._execution = execution
         # On CPU the convolution is chosen by batch size, and the last bit would follow; tile by tile costs the same.
         self._batch = 1 if execution.device.type == "cpu" else execution.batch
-        self._network = place_network(fold_normalization(network.eval()), execution.device)
+        self._network = place_network(network.eval(), execution.device)
         self._round_products: Callable[[], AbstractContextManager[Any]] = execution.round_products
+        sizes = header.sizes
+        self._encoders = [fold_normalization(network.image, scale) for scale in range(max(len(sizes.scales), 1))]
         if can_fuse(execution):
-            fuse_encoder(self._network.image, torch.bfloat16 if execution.bfloat16 else torch.float32)
-            self._round_products = nullcontext  # the encoder is of one kind throughout
-        self._compiled = execution.compile(self._network.image)
+            for encoder in self._encoders:
+                fuse_encoder(encoder, torch.bfloat16 if execution.bfloat16 else torch.float32)
+            self._round_products = nullcontext  # an encoder is of one kind throughout
+        self._compiled = [execution.compile(encoder) for encoder in self._encoders]
         self._map = execution.choose_mapper(light=True)
         self._embed_text = functools.cache(self._encode_text)
 
@@ -92,41 +95,51 @@ class OpenModel:
         """Probabilities uint8 [N, K, H, W] of tiles [N, H, W, 3]; H and W are multiples of the network's stride.
 
         A target is asked for by its prompt; every wording that the model's own targets list as a synonym is answered
-        as that target. Raises ModelError for tiles of another shape.
+        as that target. What was learned at different scales is normalised by what is usual there: tiles are encoded
+        once for each. Raises ModelError for tiles of another shape.
         """
         self._check_pixels(pixels)
-        with torch.inference_mode():
-            prompts = torch.stack([self._embed_text(self._choose_words(target)) for target in targets])
-            kernel, bias = fold_prompts(prompts, self._network.image.head)
-        return average_views(lambda tiles: self._answer(tiles, kernel, bias), pixels, self._execution.options.views)
+        asked = [self._find_own(target) for target in targets]
+        scales = [self.header.sizes.find_scale(target.mpp) for target in asked]
+        if len(set(scales)) == 1:
+            return self._predict_at(scales[0], pixels, asked)
+        found = np.empty((len(pixels), len(asked), *pixels.shape[1:3]), np.uint8)
+        for scale in sorted(set(scales)):
+            columns = [column for column, own in enumerate(scales) if own == scale]
+            found[:, columns] = self._predict_at(scale, pixels, [asked[column] for column in columns])
+        return found
 
-    def _answer(self, pixels: NDArray[np.uint8], kernel: Tensor, bias: Tensor) -> Probabilities:
-        parts, self._batch = fit_batch(
-            lambda batch: self._map(self._predict_batch, split_tiles(pixels, batch), kernel, bias), self._batch
-        )
-        return np.concatenate(parts)[: len(pixels)]
+    def _predict_at(self, scale: int, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
+        """What `predict` gives of targets that are normalised alike."""
+        with torch.inference_mode():
+            prompts = torch.stack([self._embed_text(target.at_site(None).prompt) for target in targets])
+            kernel, bias = fold_prompts(prompts, self._network.image.head)
+
+        def answer(tiles: NDArray[np.uint8]) -> Probabilities:
+            parts, self._batch = fit_batch(
+                lambda size: self._map(self._predict_batch, split_tiles(tiles, size), scale, kernel, bias), self._batch
+            )
+            return np.concatenate(parts)[: len(tiles)]
+
+        return average_views(answer, pixels, self._execution.options.views)
 
     @torch.inference_mode()
-    def _predict_batch(self, pixels: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    def _predict_batch(self, pixels: Tensor, scale: int, kernel: Tensor, bias: Tensor) -> Tensor:
+        # Each shape is compiled anew, for half a minute, and small slides have one each: longer than eager tiles take.
+        own_tile = pixels.shape[1:3] == (self.tile, self.tile)
+        encoder = self._compiled[scale] if own_tile else self._encoders[scale]
         with self._round_products():
-            features = self._choose_encoder(pixels)(pixels.permute(0, 3, 1, 2))
+            features = encoder(pixels.permute(0, 3, 1, 2))
             logits = match_prompts(features, kernel, bias).float()  # [N, K, H, W]
         return logits.sigmoid_().mul_(255).round_().to(torch.uint8)
 
-    def _choose_encoder(self, pixels: Tensor) -> Callable[[Tensor], Tensor]:
-        """What was compiled, for the model's own tile alone.
-
-        Each shape is compiled anew, for half a minute, and small slides have one each: longer than eager tiles take.
-        """
-        return self._compiled if pixels.shape[1:3] == (self.tile, self.tile) else self._network.image
-
-    def _choose_words(self, target: Target) -> str:
-        asked = target.at_site(None).prompt
-        wanted = " ".join(asked.casefold().split())
+    def _find_own(self, target: Target) -> Target:
+        """The model's own target that a target's prompt asks for, or itself."""
+        wanted = " ".join(target.at_site(None).prompt.casefold().split())
         for own in self.targets:
             if wanted in {text.casefold() for text in own.wordings()}:
-                return own.at_site(None).prompt
-        return asked
+                return own
+        return target
 
     def _encode_text(self, text: str) -> Tensor:
         tokens = torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))

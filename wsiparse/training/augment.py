@@ -96,17 +96,22 @@ def blank_corners(crops: Tensor, random: np.random.Generator, share: float, stra
     Over a `strand_share` of the glass go thin strands of tissue, as fat leaves them. Where the glass is, the masks are
     empty and nothing is hidden.
     """
-    side = crops.shape[-1]
-    places = torch.arange(side).float() / side - 0.5
     for crop in [crop for crop in crops if random.random() < share]:
-        angle, reach = random.uniform(0, 2 * math.pi), random.choice([-1.0, random.uniform(-0.2, 0.6)])
-        beyond = math.cos(angle) * places[None, :] + math.sin(angle) * places[:, None] > reach  # [H, W]
         glass = torch.from_numpy(random.uniform(0.84, 1.0, 3)).float()[:, None, None]
         if strand_share and random.random() < strand_share:
-            glass = glass * _draw_strands(side, random)
-        crop[:3] = torch.where(beyond, glass, crop[:3])
-        crop[3:] = torch.where(beyond, 0.0, crop[3:])
+            glass = glass * _draw_strands(crop.shape[-1], random)
+        cover_side(crop, glass, random)
     return crops
+
+
+def cover_side(crop: Tensor, image: Tensor, random: np.random.Generator) -> None:
+    """Put an image over all of a crop [3 + C, H, W] or beyond a straight edge, where its masks become empty."""
+    side = crop.shape[-1]
+    places = torch.arange(side).float() / side - 0.5
+    angle, reach = random.uniform(0, 2 * math.pi), random.choice([-1.0, random.uniform(-0.2, 0.6)])
+    beyond = math.cos(angle) * places[None, :] + math.sin(angle) * places[:, None] > reach  # [H, W]
+    crop[:3] = torch.where(beyond, image, crop[:3])
+    crop[3:] = torch.where(beyond, 0.0, crop[3:])
 
 
 def _draw_strands(side: int, random: np.random.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from wsiparse.ontology import SITE, Ontology, Target
 from wsiparse.training.augment import blank_corners, jitter_light, jitter_stain, swap_stains, warp_picture
 from wsiparse.training.dataset import Picture, Sample, Supervision, weigh_pictures
 from wsiparse.training.disguise import clear_objects, fade_objects
+from wsiparse.training.fibres import lay_fibres
 from wsiparse.training.settings import TrainingSettings
 
 ABSENT_COLUMNS = 2
@@ -35,6 +36,7 @@ class Batch:
     known: Tensor  # [N, K]
     hidden: Tensor  # [N, 1, H, W], pixels about which nothing is known
     tokens: Tensor  # [K, ...], as the network reads them
+    mpp: Tensor  # [N], µm per pixel at which the targets are asked for that a crop says something about
     mirrored: bool = False
     """Whether the crops go on beyond their edges as mirror images, not as empty glass."""
 
@@ -65,6 +67,7 @@ class BatchSource:
         scales = [(1.0, 1.0) if own else settings.scales for own in plain]
         warped = [warp_picture(one, settings.crop, size, random) for one, size in zip(pictures, scales, strict=True)]
         crops = torch.stack([_spread_masks(*pair, self._supervision) for pair in zip(warped, pictures, strict=True)])
+        crops = lay_fibres(crops, self._find_allowed(pictures) & ~plain, random, settings.fibre_share)
         images = torch.where(torch.from_numpy(plain)[:, None, None, None], crops[:, :3], self._recolor(crops, random))
         crops = torch.cat([images, crops[:, 3:]], 1)
         crops = blank_corners(crops, random, settings.glass_share, settings.strand_share)
@@ -75,6 +78,11 @@ class BatchSource:
     def _choose_plain(self, random: np.random.Generator) -> NDArray[np.bool_]:
         share, count = self._settings.plain_share, self._settings.batch
         return random.random(count) < share if share else np.zeros(count, bool)
+
+    def _find_allowed(self, pictures: Sequence[Picture]) -> NDArray[np.bool_]:
+        """Which pictures [N] say nothing about objects that are told apart."""
+        instances = [target.instances for target in self._targets]
+        return np.array([not (self._supervision.mark_known(picture) & instances).any() for picture in pictures])
 
     def _recolor(self, crops: Tensor, random: np.random.Generator) -> Tensor:
         """Images [N, 3, H, W] of the crops as other tissue, stain and light would show them."""
@@ -119,7 +127,8 @@ def load_check(samples: Sequence[Sample], ontology: Ontology, settings: Training
 
 def take_images(batch: Batch, part: slice) -> Batch:
     """Some images of a batch, with all prompts."""
-    return Batch(batch.images[part], batch.truth[part], batch.known[part], batch.hidden[part], batch.tokens)
+    kept = {name: getattr(batch, name)[part] for name in ("images", "truth", "known", "hidden", "mpp")}
+    return replace(batch, **kept)
 
 
 def list_prompts(ontology: Ontology, settings: TrainingSettings) -> list[tuple[str, str]]:
@@ -184,4 +193,5 @@ def _label_crops(crops: Tensor, pictures: Sequence[Picture], supervision: Superv
     extra = len(tokens) - known.shape[1]
     known = functional.pad(known, (0, extra), value=1.0)
     truth = functional.pad(crops[:, 3:-1], (0, 0, 0, 0, 0, extra))
-    return Batch(crops[:, :3], truth, known, crops[:, -1:] > 0.5, tokens)
+    mpp = torch.tensor([supervision.find_mpp(picture) for picture in pictures])
+    return Batch(crops[:, :3], truth, known, crops[:, -1:] > 0.5, tokens, mpp)

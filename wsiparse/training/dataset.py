@@ -201,11 +201,14 @@ class Supervision:
 
     names: tuple[str, ...]
     groups: tuple[str, ...]
+    mpps: tuple[float, ...]
+    """µm per pixel at which each target is asked for."""
 
     @classmethod
     def of(cls, ontology: Ontology) -> Supervision:
         """The columns of an ontology, in its order."""
-        return cls(tuple(t.name for t in ontology.targets), tuple(t.group for t in ontology.targets))
+        names, groups, mpps = zip(*((t.name, t.group, t.mpp) for t in ontology.targets), strict=True)
+        return cls(names, groups, mpps)
 
     def mark_layers(self, layers: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
         """Which targets each mask outlines: [L, K]."""
@@ -219,6 +222,11 @@ class Supervision:
         self._refuse_unknown(set(picture.absent))
         groups = {group for name, group in zip(self.names, self.groups, strict=True) if name in picture.present}
         return np.isin(self.groups, sorted(groups)) | np.isin(self.names, picture.absent)
+
+    def find_mpp(self, picture: Picture) -> float:
+        """µm per pixel at which the first target is asked for that a picture shows, or else says anything about."""
+        shown = np.isin(self.names, picture.present)
+        return self.mpps[int((shown if shown.any() else self.mark_known(picture)).argmax())]
 
     def _refuse_unknown(self, names: set[str]) -> None:
         if unknown := sorted(names - set(self.names)):

@@ -56,7 +56,8 @@ def _are_sizes(value: Any) -> bool:
         width, heads = sizes.text_width, sizes.text_heads
         counts = (*sizes.channels, *sizes.blocks, sizes.embedding, width, heads, sizes.buckets)
         whole = all(map(_is_count, counts)) and sizes.buckets > 1  # the first bucket is padding
-        return whole and 0 < len(sizes.channels) == len(sizes.blocks) and width % heads == 0
+        scaled = all(map(_is_mpp, sizes.scales)) and len(set(sizes.scales)) == len(sizes.scales)
+        return whole and scaled and 0 < len(sizes.channels) == len(sizes.blocks) and width % heads == 0
     return False
 
 
@@ -82,5 +83,8 @@ Place = Annotated[Path, Kind("a path", is_text)]
 AnyPlace = Annotated[Path | None, Kind("a path", is_text)]
 AnySizes = Annotated[
     Sizes | None,
-    Kind("a table of counts with as many blocks as channels, and text_width a multiple of text_heads", _are_sizes),
+    Kind(
+        "a table of counts with as many blocks as channels, text_width a multiple of text_heads, scales that differ",
+        _are_sizes,
+    ),
 ]

@@ -217,7 +217,7 @@ def predict_logits(network: nn.Module, batch: Batch) -> Tensor:
     device = next(network.parameters()).device
     images = batch.images.to(device, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
-        logits: Tensor = network(images, batch.tokens.to(device))
+        logits: Tensor = network(images, batch.tokens.to(device), batch.mpp)
     # Nothing is learned where nothing is known: there the answer is the right one, and flat.
     return logits.float().masked_fill(batch.hidden.to(device), UNASKED)
 

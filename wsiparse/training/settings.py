@@ -93,6 +93,8 @@ class TrainingSettings:
     """Share of crops whose nuclei turn pale inside, or lie in darker tissue; of targets with `instances` alone."""
     clear_share: Share = 0.0
     """Share of crops whose nuclei are clear inside but for rim and grains, as vesicular ones; of the same targets."""
+    fibre_share: Share = 0.0
+    """Share of crops that show muscle or stroma without targets, drawn; of those that say nothing of such nuclei."""
     apart: Words = field(default_factory=dict)
     """Targets whose objects less where they touch are learned beside them, with the words that ask for these."""
     mirror_share: Share = 0.0
@@ -149,6 +151,8 @@ def check_sides(settings: TrainingSettings, stride: int, source: str) -> None:
     """Raise InputError, with what says so as `source`, where a network of this stride cannot take crops or tiles."""
     if settings.crop % stride or settings.tile % stride:
         raise InputError(f"{source}: crop {settings.crop}, tile {settings.tile}; use multiples of {stride}")
+    if settings.crop < 2 * stride:  # the coarsest features of a crop would be one pixel, which cannot be normalised
+        raise InputError(f"{source}: crop {settings.crop}; expected {2 * stride} pixels or more; enlarge it")
 
 
 def _check_kinds(document: dict[str, Any], path: str | Path) -> None:

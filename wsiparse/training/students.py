@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class Student(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """Images [N, 3, H, W] in 0..1 and tokens [P, ...] to logits [N, P, H, W]."""
+        """Images [N, 3, H, W] in 0..1, tokens [P, ...] and the mpp of what is asked [N] to logits [N, P, H, W]."""
 
     @property
     def stride(self) -> int:
@@ -91,7 +91,7 @@ class PromptedNetwork(nn.Module):
         super().__init__()
         self.parts, self.side = parts, side
 
-    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, images: Tensor, tokens: Tensor, _mpp: Tensor) -> Tensor:
         """Logits [N, P, H, W] of images [N, 3, H, W] in 0..1 for token ids and their use [P, 2, T]."""
         # With antialias the kernel is that of Pillow, by which a run resizes.
         size = (self.side, self.side)
@@ -156,9 +156,13 @@ def _load_student(path: Path, settings: TrainingSettings) -> Student:
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
     header, network = read_weights(path)
-    if settings.sizes not in (None, header.sizes):
+    asked = settings.sizes or header.sizes
+    if not header.sizes.scales and replace(asked, scales=()) == header.sizes:
+        network.part_scales(asked.scales)
+    if asked != network.sizes:
         raise InputError(
-            f"start {settings.start}: sizes {header.sizes}, the config asks for {settings.sizes}; leave sizes out"
+            f"start {settings.start}: sizes {header.sizes}, the config asks for {asked}; leave sizes out, or but for "
+            "scales where it has none"
         )
     return OpenStudent(network, str(header.training.get("licence", "")))
 
