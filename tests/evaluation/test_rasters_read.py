@@ -50,6 +50,11 @@ def write_negative(path: Path) -> None:
     tifffile.imwrite(path, 255 - WHITE, photometric="miniswhite")
 
 
+def create_in_imagej(path: Path) -> None:
+    about = "ImageJ=1.54f\nmin=0.0\nmax=255.0\n"
+    tifffile.imwrite(path, WHITE, photometric="miniswhite", description=about, metadata=None)
+
+
 def write_fax(path: Path) -> None:
     Image.fromarray(WHITE).convert("1").save(path, compression="group4", tiffinfo={262: 0})
 
@@ -61,6 +66,7 @@ WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "qupath": ("png", keep_palette),
     "quantized tiff": ("tif", quantize),
     "negative": ("tif", write_negative),
+    "imagej": ("tif", create_in_imagej),
     "fax": ("tif", write_fax),
     "bool": ("tif", lambda path: tifffile.imwrite(path, INSIDE)),
     "planes": ("tif", lambda path: tifffile.imwrite(path, np.stack([WHITE] * 3), **PLANES)),

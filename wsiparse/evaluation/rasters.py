@@ -152,9 +152,13 @@ def _is_recoded(page: tifffile.TiffPage) -> bool:
 
 
 def _is_negative(page: tifffile.TiffPage) -> bool:
-    """Whether 0 is white; not of what tifffile itself made of True and False, for it says so and stores True as 1."""
+    """Whether 0 is white and thus outside.
+
+    Not of what tifffile itself made of True and False, for it says so and stores True as 1, nor of ImageJ's masks, in
+    which 255 is inside and only shown as black.
+    """
     own = page.bitspersample == 1 and page.software.startswith("tifffile")
-    return bool(page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not own)
+    return bool(page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not own and not page.is_imagej)
 
 
 def _decode(path: Path) -> Values:
