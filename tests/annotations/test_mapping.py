@@ -81,6 +81,14 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, name: str, text: 
         load_mapping(path, ONTOLOGY)
 
 
+@pytest.mark.parametrize("name", ["classes.toml", "classes.json"])
+def test_a_class_that_stands_there_twice_is_refused(tmp_path: Path, name: str) -> None:
+    toml, document = '"T1" = "gland"\n"T1" = "tumor"', '{"classes": {"T1": "gland", "T1": "tumor"}}'
+    (tmp_path / name).write_text(document if name.endswith("json") else toml)
+    with pytest.raises(InputError, match="expected a TOML table"):
+        load_mapping(tmp_path / name, ONTOLOGY)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         load_mapping(tmp_path / "none.toml", ONTOLOGY)

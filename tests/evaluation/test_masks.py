@@ -153,6 +153,13 @@ def test_instances_are_one_target_when_told_so(tmp_path: Path, name: str) -> Non
     assert np.array_equal(drawn(read_instances(path, SLIDE, 0.5, ONLY_GLAND)), values > 0)
 
 
+def test_objects_have_no_numbers_below_0(tmp_path: Path) -> None:
+    values = draw_values(dtype=np.int16)
+    values[0, 0] = -1
+    with pytest.raises(ReferenceFileError, match="number -1, expected those of objects and 0 for none"):
+        read_instances(save(tmp_path / "m.tif", values), SLIDE, 0.5, ONLY_GLAND)
+
+
 def test_a_label_image_is_read_with_its_legend(tmp_path: Path) -> None:
     values = draw_values(value=2)
     values[:10, :10], values[:10, 20:30], values[:10, 40:50] = 1, 7, 9

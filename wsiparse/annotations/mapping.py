@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def load_mapping(path: str | Path, ontology: Ontology) -> dict[str, str]:
 def _read_classes(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        is_json = path.suffix.lower() == ".json"
+        document = json.loads(text, object_pairs_hook=_join_pairs) if is_json else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"mapping {path}: {error.strerror}; {_EXPECTED}") from error
     except (ValueError, RecursionError) as error:
@@ -46,6 +48,14 @@ def _read_classes(path: Path) -> dict[str, Any]:
     if not isinstance(classes, dict) or not classes:
         raise InputError(f"mapping {path}: no classes in it; {_EXPECTED}")
     return classes
+
+
+def _join_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which Python would keep the last of two members of one name; TOML refuses such itself."""
+    twins = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twins:
+        raise ValueError(f"class {twins[0]!r} stands there several times")
+    return dict(pairs)
 
 
 def _resolve(text: str, name: str, ontology: Ontology, path: str | Path) -> str:

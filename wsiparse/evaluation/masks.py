@@ -179,9 +179,16 @@ def read_mask(path: Path, slide: Slide, mpp: float, names: TargetNames, named: s
 
 
 def read_instances(path: Path, slide: Slide, mpp: float, names: TargetNames, named: str = "") -> InstanceReference:
-    """Read a mask that numbers the objects of one target: whatever is not 0 belongs to it."""
+    """Read a mask that numbers the objects of one target: whatever is above 0 belongs to it.
+
+    Raises ReferenceFileError as `read_mask`, and for numbers below 0, which some programs give to what they leave out.
+    """
     values, _ = _open(path, slide, mpp)
-    find_numbers(path, values)  # of one on disk, each part must be readable before anything is said of it
+    lowest = find_numbers(path, values)[0]  # of one on disk, each part must be readable before anything is said of it
+    if lowest < 0:
+        raise ReferenceFileError(
+            f"{path}: number {lowest}, expected those of objects and 0 for none; write 0 where nothing is"
+        )
     return InstanceReference(values, names.resolve_file(named, path), slide.grid)
 
 
