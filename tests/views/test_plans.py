@@ -8,8 +8,9 @@ import torch
 
 from tests.conftest import MakeSlide
 from wsiparse.cli import main
-from wsiparse.runs import parse, room, workers
+from wsiparse.runs import parse, planning, room, workers
 from wsiparse.runs.parse import take_order
+from wsiparse.views import plans
 
 LARGE = ["--model", "tests.tiny:build_large", "--targets", "dark", "--cluster", "serial", "--no-tissue"]
 
@@ -91,3 +92,31 @@ def test_targets_of_a_row_are_planned_by_the_names_that_a_run_takes_for_them(
         printed = capsys.readouterr()
         assert ("0.5um" in printed.out) == (code == 0)
         assert ("slide drawn: unknown target" in printed.err) == (code == 2)
+
+
+def test_slides_that_fit_alone_and_not_together_are_told(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = [str(make_slide(900, 700, name=f"{name}.svs")) for name in "ab"]
+    command = ["plan", *slides, "-o", str(tmp_path / "out"), *LARGE]
+    assert main(command) == 0
+    plain = capsys.readouterr().out
+    (total,) = (line for line in plain.splitlines() if line.startswith("all "))
+    assert total.split()[1:4] == ["0.3", "4", "2"]  # mm², tiles, blocks
+    assert "may need" not in plain
+    for module in (planning, plans):
+        monkeypatch.setattr(module, "free_disk", lambda path: 20_000_000)  # two blocks of 3584 pixels take 34 MB
+    assert main(command) == 0
+    assert "the maps of all slides may need 0.03 GB of disk and 0.02 GB is free" in capsys.readouterr().out
+
+
+def test_a_small_tile_is_planned_with_its_own_time(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "_time_tile", lambda order, part: 100.0)
+    slide = str(make_slide(224, 224, 1.5))
+    command = ["plan", slide, "-o", str(tmp_path / "out"), "--targets", "gland", "--no-tissue", "--cluster", "serial"]
+    assert main(command) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("drawn "))
+    assert "224 px" in row
+    assert row.endswith(f" {100 * 224**2 / 768**2:.0f} s")
