@@ -81,6 +81,24 @@ def test_numbers_of_a_tiff_on_disk_are_objects(tmp_path: Path, small: None) -> N
     assert shapely.equals(stored, held).all()
 
 
+@pytest.mark.parametrize("held", [0, 1 << 40])
+@pytest.mark.parametrize("shape", [(300, 400), (301, 403)])
+def test_of_a_pyramid_whose_levels_were_averaged_the_finest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, shape: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(rasters, "IN_MEMORY", held)
+    height, width = shape
+    values, slide = draw_numbers(4, shape), draw_slide(width, height)
+    even = values[: height // 2 * 2, : width // 2 * 2]
+    mean = even.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)).astype(np.uint16)
+    for name, level in (("picked.tif", even[1::2, 1::2]), ("mean.tif", mean)):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            file.write(values, tile=(64, 64), subifds=1)
+            file.write(np.ascontiguousarray(level), tile=(64, 64), subfiletype=1)
+    picked, averaged = (read_instances(tmp_path / name, slide, 1.1, ONLY_GLAND) for name in ("picked.tif", "mean.tif"))
+    assert (picked.width, averaged.width) == (width // 2, width)
+
+
 def test_a_tiff_on_disk_that_was_cut_short_is_refused_before_it_is_compared(tmp_path: Path, small: None) -> None:
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, (draw_numbers(3) % 2).astype(np.uint8), tile=(32, 48), compression="zlib")
@@ -103,6 +121,13 @@ def write_array(path: Path, values: NDArray[Any], version: Any = 3) -> None:
         zarr_format=version,
     )
     array[...] = values
+
+
+def test_of_labels_whose_levels_were_averaged_the_finest_are_read(tmp_path: Path) -> None:
+    write_labels(tmp_path / "s1.zarr", VALUES * 2, properties=[{"label-value": n, "class": "crypt"} for n in (2, 4)])
+    assert read_mask(tmp_path / "s1.zarr", SLIDE, 1.0, NAMES).width == 200
+    zarr.open_array(store=str(tmp_path / "s1.zarr/1"))[50, 99] = 1
+    assert read_mask(tmp_path / "s1.zarr", SLIDE, 1.0, NAMES).width == 400
 
 
 def write_labels(path: Path, values: NDArray[Any], version: str = "0.5", **label: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import zarr
 
 from wsiparse.errors import ReferenceFileError
-from wsiparse.evaluation.rasters import Raster, choose_level
+from wsiparse.evaluation.rasters import Raster, choose_level, keeps_values
 from wsiparse.slides.slide import Slide
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -36,7 +36,9 @@ def open_label_zarr(path: Path, slide: Slide, mpp: float) -> tuple[Raster, dict[
         ome = _read_ome(image)
         arrays = [image[dataset["path"]] for dataset in ome["multiscales"][0]["datasets"]]
         levels = [(array.shape[-1], array) for array in arrays if isinstance(array, zarr.Array)]
-        return _check_array(path, choose_level(levels, slide, mpp)), _read_names(ome.get("image-label", {}))
+        finest, chosen = (_check_array(path, array) for array in (levels[0][1], choose_level(levels, slide, mpp)))
+        array = chosen if chosen is finest or keeps_values(chosen, finest) else finest
+        return array, _read_names(ome.get("image-label", {}))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ReferenceFileError(f"{path}: {error!r:.200}; {_EXPECTED}") from error
 

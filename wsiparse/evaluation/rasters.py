@@ -7,6 +7,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -31,6 +32,8 @@ SIDE = 4096
 """Side of the squares in which a picture on disk is read as a whole."""
 IN_MEMORY = SIDE**2 * 4
 """Pixels up to which a TIFF is read at once."""
+CHECKED, CHECKS = 256, 16
+"""Side of the squares in which a coarser level is held against the finest, and how many of them that show an edge."""
 UNREADABLE = "expected a PNG, TIFF, WebP or BMP image; export it again"
 _FAULTS = (OSError, ValueError, IndexError, KeyError, RuntimeError, tifffile.TiffFileError)
 
@@ -40,7 +43,8 @@ _Level = TypeVar("_Level")
 def open_picture(path: Path, slide: Slide, mpp: float) -> Raster:
     """A mask of a slide from a picture; of a pyramidal TIFF the coarsest level that is at least as fine as `mpp`.
 
-    Raises ReferenceFileError for a file that cannot be read, for colours and fractions.
+    Where its pixels are means of finer ones, it is the finest level. Raises ReferenceFileError for a file that cannot
+    be read, for colours and fractions.
     """
     if not _is_tiff(path):
         return _take_grey(path, _decode(path))
@@ -69,6 +73,31 @@ def choose_level(levels: Sequence[tuple[int, _Level]], slide: Slide, mpp: float)
     needed = slide.grid.width * slide.mpp / mpp
     fitting = [level for width, level in levels if width >= needed]
     return fitting[-1] if fitting else levels[0][1]
+
+
+def keeps_values(coarse: Raster, finest: Raster) -> bool:
+    """Whether a level of a pyramid shows pixels of the finest one, as far as some squares tell.
+
+    Programs that make pyramids of pictures average their pixels: of two numbers that makes a third.
+    """
+    (height, width), full = coarse.shape[-2:], finest.shape[-1]
+    ratio = max(round(full / width), 1)
+    if abs(full - width * ratio) >= ratio:
+        return False
+    squares = cut_region(Region(0, 0, width, height), (CHECKED, CHECKED))
+    shown = ((square, read_window(coarse, square)) for square in squares)
+    mixed = ((square, values) for square, values in shown if values.min() < values.max())
+    return all(_is_picked(values, square, finest, ratio) for square, values in islice(mixed, CHECKS))
+
+
+def _is_picked(values: Values, square: Region, finest: Raster, ratio: int) -> bool:
+    """Whether each pixel of a square has the value of one of those of the finest level that it stands for."""
+    height, width = finest.shape[-2:]
+    area = Region(square.x * ratio, square.y * ratio, square.width * ratio, square.height * ratio)
+    fine = read_window(finest, area.intersect(Region(0, 0, width, height)))
+    rows, columns = fine.shape[0] // ratio, fine.shape[1] // ratio
+    blocks = fine[: rows * ratio, : columns * ratio].reshape(rows, ratio, columns, ratio)
+    return bool((blocks == values[:rows, None, :columns, None]).any(axis=(1, 3)).all())
 
 
 def pick_pixels(raster: Raster, rows: Places, columns: Places) -> Values:
@@ -118,11 +147,18 @@ def _open_tiff(path: Path, slide: Slide, mpp: float) -> Raster:
         file = stack.enter_context(tifffile.TiffFile(path))
         levels = file.series[0].levels
         level = choose_level([(level.sizes["width"], level) for level in levels], slide, mpp)
+        if level.ndim == 2 and level is not levels[0] and not keeps_values(_look_into(level), _look_into(levels[0])):
+            level = levels[0]
         if level.size <= IN_MEMORY or level.ndim != 2 or level.dtype.kind not in "bui" or _is_recoded(level.keyframe):
             return _take_grey(path, _read_level(path, level))
-        raster = zarr.open_array(level.aszarr(), mode="r")
+        raster = zarr.open_array(level.aszarr(level=0), mode="r")
         weakref.finalize(raster, stack.pop_all().close)  # the file stays open as long as it is read from
         return raster
+
+
+def _look_into(level: tifffile.TiffPageSeries) -> Raster:
+    """The stored pixels of a level, for as long as its file is open."""
+    return np.asarray(level.asarray()) if level.size <= IN_MEMORY else zarr.open_array(level.aszarr(level=0), mode="r")
 
 
 def _read_level(path: Path, level: tifffile.TiffPageSeries) -> Values:
