@@ -119,6 +119,19 @@ def test_a_slide_that_is_done_keeps_its_scale_and_targets(
     assert (out / "slides.csv").read_bytes() == before
 
 
+def test_what_a_manifest_said_of_a_slide_stands_where_its_path_alone_names_it(slide: Path, tmp_path: Path) -> None:
+    out, manifest = tmp_path / "out", tmp_path / "m.csv"
+    manifest.write_text(f"slide,mpp,targets,reference,patient\n{slide},0.25,dark,s0.geojson,7\n")
+    assert run(manifest, "-o", out, *TONE) == 0
+    before, results = (out / "slides.csv").read_bytes(), hash_results(out)
+    shutil.rmtree(out / "s0")
+    assert run(slide, "-o", out, *TONE) == 0
+    assert (out / "slides.csv").read_bytes() == before
+    assert hash_results(out) == results
+    manifest.write_text(f"slide,patient\n{slide},7\n")
+    assert run(manifest, "-o", out, *TONE) == 2  # a manifest that no longer says it asks for something else
+
+
 def test_a_slide_that_is_done_keeps_the_mpp_of_the_command(
     slide: Path, tmp_path: Path, plain: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,11 +24,12 @@ class KnownSlides:
     def recognize(self, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
         """The rows of a command under the ids by which the run knows their slides.
 
-        An id that was made from a file's name gives way to another slide's, which keeps it. Raises RunError where a
-        person gave the id of a slide that is finished to another file.
+        An id that was made from a file's name gives way to another slide's, which keeps it. What the run was told of a
+        slide by a manifest stands where a path alone names it again. Raises RunError where a person gave the id of a
+        slide that is finished to another file.
         """
         asked, found = {row.slide for row in rows}, dict[str, ManifestRow]()
-        for row in (self._recognize_one(row, asked) for row in rows):
+        for row in (self._recall(self._recognize_one(row, asked)) for row in rows):
             if row.id not in found or not row.id_from_name:  # a manifest's row knows more than a folder
                 found[row.id] = row
         return list(found.values())
@@ -55,6 +56,10 @@ class KnownSlides:
             f"id {row.id!r} is {known.slide} in this run and {row.slide} now, which is not the same file; give one "
             "another id"
         )
+
+    def _recall(self, row: ManifestRow) -> ManifestRow:
+        known = self._by_id.get(row.id) if row.is_bare else None
+        return known.model_copy(update={"slide": row.slide, "id_from_name": True, "is_bare": True}) if known else row
 
     def _has_moved(self, known: ManifestRow, row: ManifestRow, asked: set[str]) -> bool:
         """Whether a row's path is where the known slide of its id lies now."""

@@ -49,16 +49,13 @@ class ManifestRow(BaseModel):
     """Any other columns, kept as they are."""
     id_from_name: bool = Field(default=False, exclude=True)
     """Whether nobody gave the id: it was made from the file's name, and another slide may have it already."""
+    is_bare: bool = Field(default=False, exclude=True)
+    """Whether a path or its folder named the slide, and no manifest, so that nothing was said of it."""
 
     @property
     def asks(self) -> tuple[object, ...]:
         """What it wants for its slide that other slides may not have."""
         return self.mpp, self.reference, self.targets, self.site
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether it says nothing of its slide but where that is, as where a folder names it."""
-        return self.id_from_name and not any(self.asks) and not self.extra
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -100,11 +97,11 @@ def _find_slides(source: Path) -> list[Path]:
 
 
 def _row_of_file(path: Path) -> ManifestRow:
-    return ManifestRow(id=_name_safely(path.stem), slide=_resolve(path), id_from_name=True)
+    return ManifestRow(id=_name_safely(path.stem), slide=_resolve(path), id_from_name=True, is_bare=True)
 
 
 def _row_of_url(url: str) -> ManifestRow:
-    return ManifestRow(id=_name_safely(Path(name_remote(url)).stem), slide=url, id_from_name=True)
+    return ManifestRow(id=_name_safely(Path(name_remote(url)).stem), slide=url, id_from_name=True, is_bare=True)
 
 
 def _resolve(path: Path) -> str:
