@@ -254,6 +254,19 @@ def test_channels_in_pages_of_their_own_are_refused(tmp_path: Path, tile: tuple[
         open_slide(path, mpp=0.5)
 
 
+@pytest.mark.parametrize("tile", [None, (256, 256)])
+@pytest.mark.parametrize("first", [1, 4])
+def test_a_first_page_that_is_not_the_image_alone_is_refused(
+    tmp_path: Path, tile: tuple[int, int] | None, first: int
+) -> None:
+    pixels = draw_tissue(600, 400)
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as file:
+        for page in (pixels[::first, ::first], pixels):
+            file.write(page, photometric="rgb", tile=tile)
+    with pytest.raises(SlideError, match="a page of 600 × 400 pixels behind a first one of"):
+        describe(tmp_path / "stack.tif", mpp=0.5)
+
+
 def test_a_grey_pyramid_with_a_mask_and_an_overview_is_no_set_of_channels(tmp_path: Path) -> None:
     path = tmp_path / "grey.tif"
     with tifffile.TiffWriter(path) as file:

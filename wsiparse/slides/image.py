@@ -24,7 +24,7 @@ from wsiparse.slides.handle import Handle
 from wsiparse.slides.levels import Size, blank_pixels, build_levels
 from wsiparse.slides.mpp import choose_scale
 from wsiparse.slides.slide import Pixels, Slide
-from wsiparse.slides.tiff import check_channels
+from wsiparse.slides.tiff import check_channels, check_pages
 
 VENDOR = "image"
 """Vendor of slides that are plain images."""
@@ -54,6 +54,7 @@ def describe_image(path: Path, id: str, mpp: float | None) -> Slide:
             raise SlideError(f"{path}: more than 8 bits a colour, expected 8 at most; convert it to 8-bit RGB")
         if isinstance(image, TiffImageFile):
             check_channels(path)
+            check_pages(path)
         scale = choose_scale(str(path), mpp, ())
         return Slide(
             id=id,

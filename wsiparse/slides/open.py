@@ -21,7 +21,7 @@ from wsiparse.slides.remote import is_remote, name_remote
 from wsiparse.slides.slide import Reader, Slide
 from wsiparse.slides.slide_cache import fetch_slide
 from wsiparse.slides.stored_tiles import StoredTiles
-from wsiparse.slides.tiff import check_directories, read_jpeg_levels, read_plain_levels
+from wsiparse.slides.tiff import check_directories, check_pages, read_jpeg_levels, read_plain_levels
 
 OPEN_READERS = 8
 """Readers that `reader_of` keeps open in a process."""
@@ -56,6 +56,8 @@ def describe(path: str | Path, *, id: str | None = None, mpp: float | None = Non
         return _describe_dicom(file, name, mpp)
     if vendor in _TIFF_VENDORS:
         check_directories(file)
+    if vendor == "generic-tiff":
+        check_pages(file)
     if vendor:
         return describe_openslide(file, name, mpp)
     if file.suffix.lower() in _SLIDES_ONLY:

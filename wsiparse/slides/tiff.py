@@ -137,6 +137,25 @@ def check_channels(path: Path) -> None:
         _check_channels(path, _list_pages(file))
 
 
+def check_pages(path: Path) -> None:
+    """Raise SlideError where the first page of a TIFF is not the one image in it: it is what a reader would show.
+
+    Other pages of its size are planes or moments, a larger one is what a thumbnail stands before. What tifffile cannot
+    read is left to others.
+    """
+    with suppress(*_DAMAGE), tifffile.TiffFile(path) as file:
+        first, *others = (page for page in _list_pages(file) if not page.subfiletype & _DERIVED)
+        if twin := next((page for page in others if page.shape == first.shape or _area(page) > _area(first)), None):
+            raise SlideError(
+                f"{path}: a page of {twin.imagewidth} × {twin.imagelength} pixels behind a first one of "
+                f"{first.imagewidth} × {first.imagelength}, expected one image, the largest; save that page alone"
+            )
+
+
+def _area(page: tifffile.TiffPage) -> int:
+    return int(page.imagewidth) * int(page.imagelength)
+
+
 def _check_channels(path: Path, pages: Sequence[tifffile.TiffPage]) -> None:
     first = pages[0]
     grey = [page for page in pages if page.samplesperpixel == 1 and not page.subfiletype & _DERIVED]
