@@ -19,6 +19,8 @@ MARK = "wsiparse"
 """Word in the marked file of a folder that may be replaced."""
 UNSETTLED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """What file systems answer that cannot say when something is on their disk."""
+UNLINKED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems answer that know no second name of a file: FAT of portable disks, shares of Windows."""
 
 
 @contextmanager
@@ -90,6 +92,17 @@ def _name_partial(path: Path) -> Path:
 
 def _is_marked(file: Path) -> bool:
     return file.is_file() and MARK in file.read_text("utf-8", errors="replace")
+
+
+def name_first(partial: Path, path: Path) -> None:
+    """Give a whole file the name `path` too, or in the place of its own; FileExistsError where that is taken."""
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in UNLINKED:
+            raise
+        path.open("xb").close()
+        os.replace(partial, path)
 
 
 def settle(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.runs.conftest import TONE, run
 from tests.runs.shards import SHARDS
 from wsiparse.errors import OutputError, RunError
 from wsiparse.runs import lock
@@ -39,6 +41,16 @@ def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def unlinked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A portable disk or a share of Windows, which knows no second name of a file."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), source)
+
+    monkeypatch.setattr(os, "link", refuse)
 
 
 def foreign(folder: Path, scope: str = "all") -> Holder:
@@ -155,3 +167,15 @@ def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write a lock"), hold_lock(tmp_path / "file"):
         pass
+
+
+@pytest.mark.usefixtures("unlinked")
+def test_a_disk_without_second_names_holds_a_lock_and_a_run(slides: Path, tmp_path: Path) -> None:
+    with hold_lock(tmp_path / "held"):
+        assert read_holder(tmp_path / "held")
+        with pytest.raises(RunError, match="a run is writing here"), hold_lock(tmp_path / "held"):
+            pass
+    assert not read_holder(tmp_path / "held")
+    for _ in range(2):
+        assert run(slides, "-o", tmp_path / "out", *TONE) == 0
+    assert not list((tmp_path / "out").glob(".run.json*"))

@@ -19,6 +19,7 @@ from pathlib import Path
 import orjson
 
 from wsiparse.errors import OutputError
+from wsiparse.files import name_first
 from wsiparse.runs.holder import Holder, introduce, overlap
 
 FOLDER = ".lock"
@@ -80,12 +81,12 @@ def _link(mine: Path, holder: Holder) -> None:
     partial = mine.with_name(f".{holder.token}")
     partial.write_bytes(orjson.dumps(asdict(holder)))
     try:
-        os.link(partial, mine)
+        name_first(partial, mine)
     except FileExistsError as error:
         winner = _read(mine) or holder
         raise winner.refuse(mine.parent.parent) from error
     finally:
-        partial.unlink()
+        partial.unlink(missing_ok=True)
 
 
 def _wait_for_sign(path: Path) -> Holder | None:
@@ -111,8 +112,8 @@ def _remove_dead(path: Path, dead: Holder | None) -> None:
         return
     found = _read(aside)
     if found and found != dead:
-        os.link(aside, path)
-    aside.unlink()
+        name_first(aside, path)
+    aside.unlink(missing_ok=True)
 
 
 def _locks(folder: Path) -> list[Path]:

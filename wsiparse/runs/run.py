@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import uuid
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import DamagedError, InputError, OutputError, RunError
-from wsiparse.files import read_json, remove_partials, write_json
+from wsiparse.files import name_first, read_json, remove_partials, write_json
 from wsiparse.ontology import Target
 from wsiparse.runs.identity import KnownSlides
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
@@ -222,11 +221,11 @@ def _write_first(path: Path, record: dict[str, Any]) -> None:
     mine = path.with_name(f".run.json.{uuid.uuid4().hex}.partial")
     write_json(mine, record)
     try:
-        os.link(mine, path)
+        name_first(mine, path)
     except FileExistsError:
         return
     finally:
-        mine.unlink()
+        mine.unlink(missing_ok=True)
 
 
 def _make_folder(path: Path) -> None:
