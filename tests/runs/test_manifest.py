@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from wsiparse.errors import InputError, SlideError
+from wsiparse.runs.identity import KnownSlides
 from wsiparse.runs.manifest import list_slides, read_manifest, write_manifest
 from wsiparse.runs.run import BEFORE_A_RUN, EXPORTS
 from wsiparse.slides.open import describe
@@ -102,6 +103,19 @@ def test_what_may_not_be_looked_at_is_told_in_one_line(tmp_path: Path, monkeypat
             list_slides([str(source)])
         with pytest.raises(SlideError, match="may not be looked at by this user"):
             describe(source)
+
+
+def test_ids_that_are_made_differ_in_more_than_capitals(tmp_path: Path) -> None:
+    one, other = touch(tmp_path / "a", "Case1.svs"), touch(tmp_path / "b", "case1.svs")
+    for order in ((one, other), (other, one)):
+        assert len({name.casefold() for name in list_ids(*order)}) == 2
+    known, joining = (list_slides([str(folder)]) for folder in (one, other))
+    (joined,) = KnownSlides(known, lambda name: None).recognize(joining)
+    assert joined.id.startswith("case1-")
+    (again,) = KnownSlides([*known, joined], lambda name: None).recognize(joining)
+    assert again.id == joined.id
+    (tmp_path / "m.csv").write_text("id,slide\nA1,a/Case1.svs\na1,b/case1.svs\n")
+    assert list_ids(tmp_path / "m.csv") == ["A1", "a1"]  # a person's word
 
 
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:

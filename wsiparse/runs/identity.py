@@ -42,12 +42,19 @@ class KnownSlides:
     def _ids(self) -> dict[str, str]:
         return {row.slide: row.id for row in reversed(self.rows)}
 
+    @cached_property
+    def _alike(self) -> set[str]:
+        """Ids but for their capitals, which some disks do not tell apart."""
+        return {row.id.casefold() for row in self.rows}
+
     def _recognize_one(self, row: ManifestRow, asked: set[str]) -> ManifestRow:
         known = self._by_id.get(row.id)
         if known and known.slide == row.slide:
             return row
         if row.id_from_name and row.slide in self._ids:
             return row.model_copy(update={"id": self._ids[row.slide]})
+        if known is None and row.id_from_name and row.id.casefold() in self._alike:
+            return tell_apart(row)
         if known is None or self._has_moved(known, row, asked):
             return row
         if row.id_from_name:

@@ -123,11 +123,14 @@ def _name_safely(stem: str) -> str:
 def _unique_ids(rows: list[ManifestRow]) -> list[ManifestRow]:
     """Tell slides of one stem apart by a short hash of their path, so that none overwrites another.
 
-    The first keeps the id that it has alone: a run that is continued with more slides knows it again.
+    The first keeps the id that it has alone: a run that is continued with more slides knows it again. Ids that were
+    made differ in more than capitals: to portable disks, Windows and macOS these are one folder.
     """
     rows = _join_twins(rows)
     first = {row.id: row for row in reversed(rows)}
-    return [row if first[row.id] is row else tell_apart(row) for row in rows]
+    alike = {row.id.casefold(): row for row in reversed(rows)}
+    kept = [(alike[row.id.casefold()] if row.id_from_name else first[row.id]) is row for row in rows]
+    return [row if is_kept else tell_apart(row) for row, is_kept in zip(rows, kept, strict=True)]
 
 
 def _join_twins(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
