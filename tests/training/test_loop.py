@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from tests.training.teaching import TILES
 from wsiparse.errors import InputError, ModelError, RunError, TargetError
 from wsiparse.models.load import ModelSpec, find_licence, list_models, load_model
+from wsiparse.models.open_network import Sizes
 from wsiparse.models.weight_file import read_weights
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.lock import hold_lock
@@ -217,6 +218,25 @@ def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
     assert moved
     for name in (name for name in moved if learned[name].is_floating_point()):
         torch.testing.assert_close(blended[name], learned[name].lerp(before[name], 0.25), rtol=2e-3, atol=2e-3)
+
+
+def test_the_share_may_be_of_other_weights_than_those_started_from(tmp_path: Path) -> None:
+    settings = read_settings(write_config(tmp_path))
+    first = teach(start_student(settings), settings)
+    second = dataclasses.replace(settings, start=str(first), out=tmp_path / "second", seed=9)
+    learned = teach(start_student(second), second)
+    other = dataclasses.replace(second, out=tmp_path / "other", seed=11)
+    alone = read_weights(teach(start_student(other), other))[1].state_dict()
+    keeping = dataclasses.replace(other, start_share=0.75, kept=str(learned))
+    found = read_weights(teach(start_student(keeping), keeping))[1].state_dict()
+    kept = read_weights(learned)[1].state_dict()
+    for name in (name for name in kept if kept[name].is_floating_point()):
+        torch.testing.assert_close(found[name], alone[name].lerp(kept[name], 0.75), rtol=2e-3, atol=2e-3)
+    sizes = dataclasses.replace(settings.sizes or Sizes(), embedding=4)
+    wrong = dataclasses.replace(keeping, out=tmp_path / "wrong", start="", sizes=sizes, kept=str(learned))
+    with pytest.raises(InputError, match=r"sizes .*the config asks for|weights of another network"):
+        teach(start_student(wrong), wrong)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_second_training_keeps_out_of_the_folder(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from wsiparse.training.sources import Lesson
 from wsiparse.training.students import find_start
 
 FREE = {
-    *("name", "out", "notes", "device", "log_every", "check_every", "check_pictures", "overlays", "start_share"),
-    *("steps", "learning_rate", "warmup_steps", "average_decay"),
+    *("name", "out", "notes", "device", "log_every", "check_every", "check_pictures", "overlays"),
+    *("start_share", "kept", "steps", "learning_rate", "warmup_steps", "average_decay"),
 }
 """Settings that may change before a training goes on; not `weight_decay`, for the optimiser brings back its own."""
 SHOWN_BY_DATA = {

@@ -33,7 +33,7 @@ from wsiparse.training.overlays import draw_overlays
 from wsiparse.training.progress import Log, open_log
 from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import Lesson, load_lesson
-from wsiparse.training.students import Student, freeze_rest, start_student
+from wsiparse.training.students import Student, freeze_rest, load_kept, start_student
 
 CHECKED_AT_ONCE = 16
 """Pictures of a check in one forward pass."""
@@ -90,6 +90,8 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
     Every `check_every` steps a checkpoint is kept, log.jsonl gains a line and samples/ a picture.
     """
     lesson = load_lesson(settings, TileSizes(settings.tile, 0, student.stride))
+    if settings.start_share:
+        load_kept(settings, student)  # refused before anything is learned, read again when all is
     checkpoint = Checkpoint(settings.out / "checkpoint.pt", describe_training(settings, lesson))
     session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
@@ -259,16 +261,16 @@ def save_weights(student: Student, session: Session, ontology: Ontology) -> Path
     """Write the weight file of a finished run into its folder."""
     settings = session.settings
     path = settings.out / f"{settings.name}.safetensors"
-    student.write(path, blend_start(session.average.cpu().state_dict(), settings), ontology, settings)
+    weights = session.average.cpu().state_dict()
+    if settings.start_share:
+        weights = blend_weights(weights, load_kept(settings, student), settings.start_share)
+    student.write(path, weights, ontology, settings)
     return path
 
 
-def blend_start(learned: dict[str, Tensor], settings: TrainingSettings) -> dict[str, Tensor]:
-    """Learned weights with their share of those started from (Wortsman et al. 2022, robust fine-tuning)."""
-    if not settings.start_share:
-        return learned
-    before = start_student(settings).network.state_dict()
+def blend_weights(learned: dict[str, Tensor], kept: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Learned weights with a share of others (Wortsman et al. 2022, robust fine-tuning)."""
     return {
-        name: tensor.lerp(before[name], settings.start_share) if tensor.is_floating_point() else tensor
+        name: tensor.lerp(kept[name], share) if tensor.is_floating_point() else tensor
         for name, tensor in learned.items()
     }

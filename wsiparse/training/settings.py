@@ -38,6 +38,7 @@ from wsiparse.training.kinds import (
 
 NEEDED = ("name", "ontology", "targets", "out")
 PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
+WEIGHTS = ("start", "kept")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class TrainingSettings:
     """Weights to start from: a shipped name, or a file of ours or of BiomedParse; empty starts at random."""
     start_share: Share = 0.0
     """Share of the weights started from in those that are written: what was known before is forgotten less."""
+    kept: Text = ""
+    """Weights that this share is of, by name or file as in `start`; empty takes those started from."""
     learn: Texts = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: AnySizes = None
@@ -169,7 +172,7 @@ def _check_values(settings: TrainingSettings, path: str | Path) -> None:
         raise InputError(f"training config {path}: neither examples nor slides; name what to learn from")
     if settings.sizes or not settings.start:
         check_sides(settings, (settings.sizes or Sizes()).stride, f"training config {path}")
-    if settings.start_share == 1 or (settings.start_share and not settings.start):
+    if settings.start_share == 1 or (settings.start_share and not (settings.kept or settings.start)):
         raise InputError(
             f"training config {path}: start_share {settings.start_share}, start {settings.start!r}; expected a share "
             "from 0 to below 1, and weights to start from"
@@ -203,8 +206,8 @@ def _convert_values(document: dict[str, Any]) -> dict[str, Any]:
 
 def _place_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The keys of a file with its paths seen from where it lies, and names of what ships as they are."""
-    shipped = {"ontology": list_ontologies(), "start": list_models()}
-    texts = {key: document[key] for key in (*PATHS, "start") if is_text(document.get(key))}
+    shipped = {"ontology": list_ontologies(), **dict.fromkeys(WEIGHTS, list_models())}
+    texts = {key: document[key] for key in (*PATHS, *WEIGHTS) if is_text(document.get(key))}
     return document | {
         key: str(folder / _expand_path(text)) for key, text in texts.items() if text not in shipped.get(key, ())
     }

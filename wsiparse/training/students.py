@@ -142,6 +142,22 @@ def start_student(settings: TrainingSettings) -> Student:
     return student
 
 
+def load_kept(settings: TrainingSettings, student: Student) -> dict[str, Tensor]:
+    """The weights of which `start_share` stays; InputError where they are of another network than the student's."""
+    named = settings.kept or settings.start
+    kept: dict[str, Tensor] = start_student(replace(settings, start=named)).network.state_dict()
+    if _list_shapes(kept) != _list_shapes(student.network.state_dict()):
+        raise InputError(
+            f"kept {named}: weights of another network than learns; name weights of the same sizes, and in `sizes` the "
+            "scales where the network has some"
+        )
+    return kept
+
+
+def _list_shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in weights.items()}
+
+
 def find_start(settings: TrainingSettings) -> Path | None:
     """The file of weights that the config starts from, by its path or a shipped name; None for random ones."""
     return list_models().get(settings.start, Path(settings.start)) if settings.start else None
