@@ -132,6 +132,14 @@ def test_dicom_files_are_one_slide_where_no_other_slide_lies(tmp_path: Path) -> 
     assert list_ids(touch(case, "s.svs")) == ["1", "2", "label", "s"]
 
 
+def test_dicom_slides_may_be_folders_among_other_slides(tmp_path: Path) -> None:
+    touch(tmp_path / "case", "1.dcm", "2.dcm")
+    touch(tmp_path / ".trash", "1.dcm")
+    touch(tmp_path / "more", "b.svs")
+    touch(tmp_path / "a", "Slidedat.ini", "Data0000.dat")
+    assert list_ids(touch(tmp_path, "a.mrxs", "z.svs")) == ["a", "case", "z"]
+
+
 @pytest.mark.parametrize("name", [*BEFORE_A_RUN, EXPORTS])
 def test_names_of_the_runs_own_files_are_no_ids(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="name of the run's own files"):

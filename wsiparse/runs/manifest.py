@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from wsiparse.errors import InputError
 from wsiparse.files import write_whole
-from wsiparse.slides.formats import find_files, is_slide_folder
+from wsiparse.slides.formats import find_slides, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
 COLUMNS = ("id", "slide", "mpp", "reference", "targets", "site")
@@ -90,7 +90,7 @@ def _rows_of(source: Path) -> Iterable[ManifestRow]:
 
 def _find_slides(source: Path) -> list[Path]:
     if source.is_dir() and not is_slide_folder(source):
-        return find_files(source)
+        return find_slides(source)
     if not source.exists():
         raise InputError(f"{source}: no such file; expected a slide, a folder of slides or a CSV manifest")
     return [source]

@@ -24,6 +24,16 @@ def find_files(folder: Path, suffixes: Container[str] = SLIDE_SUFFIXES) -> list[
     return sorted(file for file in files if not file.name.startswith("."))
 
 
+def find_slides(folder: Path) -> list[Path]:
+    """Slides of a folder in the order of their names: files, and folders that are one slide each.
+
+    Other folders are left out, and those that may not be looked into, such as the `lost+found` of a disk.
+    """
+    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+    folders = (path for path in shown if os.access(path, os.R_OK | os.X_OK) and is_slide_folder(path))
+    return sorted([*find_files(folder), *folders])
+
+
 def is_slide_folder(path: Path) -> bool:
     """Whether a folder is one slide: DICOM stores each level as a file of its own, and images may lie beside them.
 
