@@ -110,7 +110,7 @@ def test_only_tiles_of_the_models_own_side_are_compiled(model: Model, monkeypatc
     for height, width in [(64, 96), (96, 64), (asked.tile, 64), (asked.tile, asked.tile)]:
         tile = pixels[:, :height, :width]
         np.testing.assert_array_equal(asked.predict(tile, asked.targets), model.predict(tile, model.targets))
-    assert compiled == [(1, 3, asked.tile, asked.tile)]
+    assert compiled == 2 * [(1, 3, asked.tile, asked.tile)]  # glands are encoded, and nuclei
 
 
 def test_no_tiles_give_no_probabilities(model: Model, tiles: NDArray[np.uint8]) -> None:

@@ -110,9 +110,9 @@ def test_ids_that_are_made_differ_in_more_than_capitals(tmp_path: Path) -> None:
     for order in ((one, other), (other, one)):
         assert len({name.casefold() for name in list_ids(*order)}) == 2
     known, joining = (list_slides([str(folder)]) for folder in (one, other))
-    (joined,) = KnownSlides(known, lambda name: None).recognize(joining)
+    (joined,) = KnownSlides(known, lambda name: None, lambda name: False).recognize(joining)
     assert joined.id.startswith("case1-")
-    (again,) = KnownSlides([*known, joined], lambda name: None).recognize(joining)
+    (again,) = KnownSlides([*known, joined], lambda name: None, lambda name: False).recognize(joining)
     assert again.id == joined.id
     (tmp_path / "m.csv").write_text("id,slide\nA1,a/Case1.svs\na1,b/case1.svs\n")
     assert list_ids(tmp_path / "m.csv") == ["A1", "a1"]  # a person's word

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -187,6 +187,7 @@ def test_an_image_of_real_glass(shared_data: Path) -> None:
     height=st.integers(0, 120),
     mpp=st.sampled_from([0.5, 0.7, 1.0, 8.0, 13.0]),
 )
+@example(spots=[(0, 0)], x=0, y=1, width=1, height=0, mpp=0.5)
 def test_a_region_is_covered_where_any_tissue_pixel_touches_it(
     spots: list[tuple[int, int]], x: int, y: int, width: int, height: int, mpp: float
 ) -> None:

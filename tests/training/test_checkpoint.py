@@ -44,7 +44,7 @@ def forget(folder: Path) -> None:
     [
         (lambda folder: change(folder, seed=2), "other seed;"),
         (lambda folder: change(folder, batch=3, crop=16), "other batch, crop;"),
-        (lambda folder: change(folder, start="wsiparse-open-1", sizes={}), "other "),
+        (lambda folder: change(folder, start="wsiparse-open-1", sizes={}, crop=64), "other crop, sizes, start"),
         (lambda folder: save_pair(folder / "0.png", folder / "0_mask.png", 40), "other samples;"),
         (lambda folder: fill_mask(folder, 0, 0), "other samples;"),
         (lambda folder: change(folder, steps=1), "of 2 steps, steps is 1;"),

@@ -197,11 +197,10 @@ def test_a_network_that_is_started_from_may_be_parted_by_scales(tmp_path: Path) 
         unchanged = torch.allclose(value, before[name.removesuffix(f"{scale}.running_mean") + "running_mean"])
         assert unchanged == (scale not in asked)
     again = dataclasses.replace(parting, start=str(parting.out / f"{settings.name}.safetensors"), start_share=0.0)
-    for sizes in (None, wanted):
+    for sizes in (None, wanted, settings.sizes):
         assert start_student(dataclasses.replace(again, sizes=sizes)).network.sizes == wanted
-    for scales in ((), (0.25, 2.0)):
-        with pytest.raises(InputError, match="leave sizes out, or but for scales"):
-            start_student(dataclasses.replace(again, sizes=dataclasses.replace(wanted, scales=scales)))
+    with pytest.raises(InputError, match="leave sizes out, or but for scales"):
+        start_student(dataclasses.replace(again, sizes=dataclasses.replace(wanted, scales=(0.25, 2.0))))
 
 
 def test_weights_may_keep_a_share_of_those_started_from(tmp_path: Path) -> None:
@@ -269,7 +268,7 @@ def test_convolutions_are_in_bfloat16_where_the_processor_multiplies_in_it(
     batch = BatchSource(load_lesson(settings, TILES).train, ontology, settings, student.tokenize).draw(0)
     with torch.no_grad():
         network = student.network.eval()
-        exact = network(batch.images, batch.tokens).masked_fill(batch.hidden, UNASKED)
+        exact = network(batch.images, batch.tokens, batch.mpp).masked_fill(batch.hidden, UNASKED)
         found = predict_logits(network, batch)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, exact, atol=0.2, rtol=0.1)

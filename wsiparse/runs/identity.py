@@ -20,13 +20,15 @@ class KnownSlides:
     rows: Sequence[ManifestRow]
     parsed: Callable[[str], str | None]
     """Fingerprint of the file that was parsed under an id; None where that slide is not finished."""
+    refused: Callable[[str], bool]
+    """Whether what was last wanted of an id does not go with what was begun."""
 
     def recognize(self, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
         """The rows of a command under the ids by which the run knows their slides.
 
         An id that was made from a file's name gives way to another slide's, which keeps it. What the run was told of a
-        slide by a manifest stands where a path alone names it again. Raises RunError where a person gave the id of a
-        slide that is finished to another file.
+        slide by a manifest stands where a path alone names it again, unless it was refused. Raises RunError where a
+        person gave the id of a slide that is finished to another file.
         """
         asked, found = {row.slide for row in rows}, dict[str, ManifestRow]()
         for row in (self._recall(self._recognize_one(row, asked)) for row in rows):
@@ -65,7 +67,7 @@ class KnownSlides:
         )
 
     def _recall(self, row: ManifestRow) -> ManifestRow:
-        known = self._by_id.get(row.id) if row.is_bare else None
+        known = self._by_id.get(row.id) if row.is_bare and not self.refused(row.id) else None
         return known.model_copy(update={"slide": row.slide, "id_from_name": True, "is_bare": True}) if known else row
 
     def _has_moved(self, known: ManifestRow, row: ManifestRow, asked: set[str]) -> bool:

@@ -109,7 +109,10 @@ class Run:
 
     def recognize(self, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
         """Rows of a command under the ids by which the run knows their slides; see `KnownSlides`."""
-        return KnownSlides(self.rows, self.parsed_file).recognize(rows)
+        return KnownSlides(self.rows, self.parsed_file, self._is_refused).recognize(rows)
+
+    def _is_refused(self, slide_id: str) -> bool:
+        return self.state(slide_id) is State.FAILED and self.failure(slide_id)["reason"] == RunError.reason
 
     def failure(self, slide_id: str) -> dict[str, Any]:
         """Why a slide failed: reason code, message, traceback; that nobody knows, where its file is damaged."""

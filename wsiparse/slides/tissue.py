@@ -70,7 +70,8 @@ class TissueMask:
         (left, top), (right, bottom) = np.clip(low, 0, limits).T, np.clip(high, 0, limits).T
         sums = self._sums
         inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-        covered: Mask = (inside > 0) & (right > left) & (bottom > top)
+        # An empty region touches nothing, though its corners may lie within a pixel of the thumbnail.
+        covered: Mask = (inside > 0) & (corners[:, 2:] > corners[:, :2]).all(1) & (right > left) & (bottom > top)
         return covered
 
     @cached_property

@@ -173,6 +173,7 @@ def _load_student(path: Path, settings: TrainingSettings) -> Student:
         return BiomedParseStudent(path)
     header, network = read_weights(path)
     asked = settings.sizes or header.sizes
+    asked = replace(asked, scales=asked.scales or header.sizes.scales)
     if not header.sizes.scales and replace(asked, scales=()) == header.sizes:
         network.part_scales(asked.scales)
     if asked != network.sizes:
