@@ -33,7 +33,10 @@ def lay_fibres(crops: Tensor, allowed: NDArray[np.bool_], random: np.random.Gene
 
 
 def draw_fibres(side: int, random: np.random.Generator) -> Tensor:
-    """Light [3, side, side] through wavy fibres with clefts between them and slender nuclei along them."""
+    """Light [3, side, side] through wavy fibres with clefts between them and slender nuclei along them.
+
+    They are as long and as wide as they look at some 1.5 µm per pixel.
+    """
     way = _draw_way(side, random)
     fibres = _draw_strokes(way, random, (8.0, 24.0), (1.0, 3.0))
     clefts = _mark_rare(_draw_strokes(way, random, (12.0, 40.0), (1.5, 4.0)), random.uniform(1.0, 2.5))
