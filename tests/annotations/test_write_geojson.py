@@ -3,7 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.annotations.masks import (
 from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.batches import Batch
 from wsiparse.annotations.geojson import open_geojson, read_geojson, write_geojson
-from wsiparse.annotations.parquet import read_parquet
+from wsiparse.annotations.parquet import open_parquet, read_parquet
 from wsiparse.errors import OutputError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
@@ -193,3 +194,15 @@ def test_no_annotations_make_a_file_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     assert write_geojson([], path, SLIDE, TARGETS) == 0
     assert read_geojson(path, SLIDE).annotations == ()
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: open_geojson(path, SLIDE, TARGETS), lambda path: open_parquet(path, SLIDE)]
+)
+def test_no_folder_is_made_for_outlines(
+    tmp_path: Path, write: Callable[[Path], AbstractContextManager[object]]
+) -> None:
+    # Of a share that was unmounted the mount point stays: what is made there is hidden when the share comes back.
+    with pytest.raises(OutputError, match="cannot write"), write(tmp_path / "gone/outlines"):
+        pass
+    assert list(tmp_path.iterdir()) == []

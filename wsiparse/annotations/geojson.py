@@ -173,11 +173,12 @@ def open_geojson(
 
     Coordinates count from the origin that QuPath shows: the slide's bounds, where it states them. Targets with
     `instances` become detections, all else annotations; a class that is no target is grey. `metadata` goes to every
-    object. The file appears when the block ends well. Raises OutputError where it cannot be written.
+    object. The file appears when the block ends well. Raises OutputError where it cannot be written or has no folder.
     """
     space = "qupath_openslide" if slide.bounds else "level0"
     header = {"version": __version__, "slide": slide.id, "coordinate_space": space}
-    with write_whole(Path(path)) as partial, _open_packed(partial, Path(path).suffix == ".gz") as file:
+    path = Path(path)
+    with write_whole(path, within=path.parent) as partial, _open_packed(partial, path.suffix == ".gz") as file:
         file.write(b'{"type":"FeatureCollection","wsiparse":' + orjson.dumps(header) + b',"features":[')
         features = _GeojsonFile(file, slide, targets, metadata or {})
         with write_batches(features.write) as batches:

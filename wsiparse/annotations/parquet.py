@@ -60,13 +60,14 @@ def open_parquet(path: str | Path, slide: Slide) -> Iterator[ParquetWriter]:
     """A GeoParquet file of a slide's annotations, geometry in level-0 pixels of the full slide, y down.
 
     It has no coordinate reference system: the places are on glass, not on Earth. The file appears when the block ends
-    well. Raises OutputError where it cannot be written.
+    well. Raises OutputError where it cannot be written or has no folder.
     """
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _describe_geometry()}}
     about = {"version": __version__, "slide": slide.id, "coordinate_space": "level0", "mpp": slide.mpp}
     metadata = {"geo": json.dumps(geo), "wsiparse": json.dumps(about)}
     schema = pa.schema(list(_COLUMN_TYPES.items()), metadata)
-    with write_whole(Path(path)) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as file:
+    path = Path(path)
+    with write_whole(path, path.parent) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as file:
         groups = _RowGroups(file, slide)
         with write_batches(groups.write) as batches:
             yield ParquetWriter(batches)
