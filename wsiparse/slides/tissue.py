@@ -71,7 +71,7 @@ class TissueMask:
         sums = self._sums
         inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
         # An empty region touches nothing, though its corners may lie within a pixel of the thumbnail.
-        covered: Mask = (inside > 0) & (corners[:, 2:] > corners[:, :2]).all(1) & (right > left) & (bottom > top)
+        covered: Mask = (inside > 0) & (corners[:, 2:] > corners[:, :2]).all(1)
         return covered
 
     @cached_property
