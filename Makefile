@@ -57,6 +57,7 @@ model: $(READY)
 	$(BIN)/wsiparse train configs/train/open-1-mirror.toml
 	$(BIN)/wsiparse train configs/train/open-1-scales.toml
 	$(BIN)/wsiparse train configs/train/open-1-stroma.toml
+	$(BIN)/wsiparse train configs/train/open-1-steady.toml
 
 clean:
 	rm -rf $(VENV) demo

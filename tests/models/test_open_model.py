@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,7 @@ from wsiparse.models.weight_file import Header, read_weights, write_weights
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.training.dataset import load_picture
 from wsiparse.training.examples import read_examples
+from wsiparse.training.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data"
@@ -362,3 +364,13 @@ def test_memory_counts_the_tiles_that_are_answered_at_once(model: Model) -> None
         counted.append(model.tile_bytes)
     torch.set_num_threads(threads)
     assert counted[1] == 3 * counted[0]
+
+
+def test_make_model_goes_through_the_sittings_that_the_shipped_weights_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSIPARSE_SHARED_DATA", str(ROOT))
+    made = re.findall(r"train configs/train/([\w-]+)\.toml", (ROOT / "Makefile").read_text())
+    header, _ = read_weights(list_models()["wsiparse-open-1"])
+    told = re.findall(r"([\w-]+)\.toml", header.training["start"])
+    last = read_settings(ROOT / f"configs/train/{made[-1]}.toml")
+    assert made[:-1] == told
+    assert (last.steps, last.seed) == (header.training["steps"], header.training["seed"])
