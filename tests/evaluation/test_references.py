@@ -124,6 +124,29 @@ def test_objects_of_several_files_keep_numbers_of_their_own(tmp_path: Path) -> N
     assert read_reference(files[::2], SLIDE, NAMES).number_objects("gland", GRID.region, GRID) is None
 
 
+def test_an_object_that_two_files_hold_counts_once(tmp_path: Path) -> None:
+    left, right = box(0, 0, 40, 60), box(30, 0, 64, 60)
+    write_features(tmp_path / "s1.geojson", [(left, "gland"), (right, "gland")])
+    write_features(tmp_path / "s1.json", [(right, "gland"), (right, "tumour")])
+    reference = read_reference([ReferenceFile(tmp_path / f"s1{end}") for end in (".geojson", ".json")], SLIDE, NAMES)
+    objects = reference.list_objects("gland")
+    assert objects is not None
+    assert [polygon.bounds[0] for polygon in objects] == [0, 30]
+
+
+def test_a_file_of_frames_beside_others_says_where_to_compare_and_of_no_target_that_it_is_absent(
+    tmp_path: Path,
+) -> None:
+    Image.fromarray(np.full((300, 400), 255, np.uint8)).save(tmp_path / "s1__gland.png")
+    write_features(tmp_path / "s1.geojson", [(box(0, 0, 50, 300), "Region*"), (box(0, 0, 9, 9), "Ignore*")])
+    files = [ReferenceFile(tmp_path / "s1__gland.png", "gland"), ReferenceFile(tmp_path / "s1.geojson")]
+    framed, alone = read_reference(files, SLIDE, NAMES), read_reference(files[1:], SLIDE, NAMES)
+    assert [framed.covers(target) for target in ("gland", "tumour")] == [True, False]
+    assert framed.draw("gland", GRID.region, GRID).all()
+    assert framed.draw_ignored(GRID.region, GRID)[:, 50:].all()
+    assert all(alone.covers(target) for target in ("gland", "tumour"))  # looked for in the frames, and not there
+
+
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReferenceFileError, match=r"not a kind of reference that can be read; expected \.geojson"):
         read_reference([ReferenceFile(tmp_path / "s1.docx")], SLIDE, NAMES)

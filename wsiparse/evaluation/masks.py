@@ -47,6 +47,11 @@ class MaskReference:
         self._sampled: tuple[tuple[Region, Grid], Values] | None = None
 
     @property
+    def only_frames(self) -> bool:
+        """Whether its values mean frames, and no target."""
+        return set(self._meanings.values()) <= {FRAME, IGNORED, OTHER}
+
+    @property
     def width(self) -> int:
         """Pixels of the picture from left to right."""
         return int(self._values.shape[-1])

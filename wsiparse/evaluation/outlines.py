@@ -62,6 +62,11 @@ class OutlineReference:
         beyond = sum(layer.count_beyond(grid.region) for layer in self._layers.values())
         self.remarks = tuple(_list_remarks(labels, unclassified, beyond))
 
+    @property
+    def only_frames(self) -> bool:
+        """Whether all that was drawn is frames, and what is ignored in them."""
+        return FRAME in self._layers and self._layers.keys() <= {FRAME, IGNORED}
+
     def covers(self, target: str) -> bool:
         """True for all targets, as what is not outlined is not there; a file made for one speaks for what it shows."""
         if self._is_silent:

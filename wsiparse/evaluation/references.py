@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from wsiparse.annotations.outlines import Polygons
@@ -36,6 +37,10 @@ class Reference(Protocol):
     def remarks(self) -> tuple[str, ...]:
         """What was left out of it or mended in it, for people."""
 
+    @property
+    def only_frames(self) -> bool:
+        """Whether it says where to compare, and names no target."""
+
     def covers(self, target: str) -> bool:
         """Whether it says where the target is and is not."""
 
@@ -57,7 +62,10 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class JoinedReference:
-    """Several references of one slide: what any of them shows is there, what any ignores is ignored."""
+    """Several references of one slide: what any of them shows is there, what any ignores is ignored.
+
+    One that only frames others says of no target that it is absent.
+    """
 
     parts: tuple[Reference, ...]
 
@@ -66,13 +74,18 @@ class JoinedReference:
         """What is to be said of any of them."""
         return tuple(remark for part in self.parts for remark in part.remarks)
 
+    @property
+    def only_frames(self) -> bool:
+        """Whether none of them names a target."""
+        return all(part.only_frames for part in self.parts)
+
     def covers(self, target: str) -> bool:
         """Whether one of them says where the target is."""
-        return any(part.covers(target) for part in self.parts)
+        return bool(self._find_covering(target))
 
     def draw(self, target: str, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] of a target in those that cover it."""
-        return _unite((part.draw(target, region, grid) for part in self.parts if part.covers(target)), region)
+        return _unite((part.draw(target, region, grid) for part in self._find_covering(target)), region)
 
     def draw_ignored(self, region: Region, grid: Grid) -> NDArray[np.bool_]:
         """Pixels [h, w] that one of them ignores."""
@@ -85,20 +98,24 @@ class JoinedReference:
         return _unite(known, region) if known else None
 
     def list_objects(self, target: str) -> Polygons | None:
-        """Outlines of those that cover the target; None where one of them shows pixels alone."""
-        lists = [part.list_objects(target) for part in self.parts if part.covers(target)]
+        """Outlines of those that cover the target, equal ones once; None where one of them shows pixels alone."""
+        lists = [part.list_objects(target) for part in self._find_covering(target)]
         known = [objects for objects in lists if objects is not None]
-        return np.concatenate(known) if known and len(known) == len(lists) else None
+        return _drop_repeated(known) if known and len(known) == len(lists) else None
 
     def number_objects(self, target: str, region: Region, grid: Grid) -> Numbers | None:
         """Numbers of the objects of those that cover the target; None where one of them shows pixels alone."""
         joined = np.zeros((region.height, region.width), np.int64)
-        for part in self.parts:
-            numbers = part.number_objects(target, region, grid) if part.covers(target) else np.zeros_like(joined)
+        for part in self._find_covering(target):
+            numbers = part.number_objects(target, region, grid)
             if numbers is None:
                 return None
             joined = np.where(numbers > 0, numbers + joined.max(initial=0), joined)
         return joined
+
+    def _find_covering(self, target: str) -> list[Reference]:
+        naming = [part for part in self.parts if not part.only_frames]
+        return [part for part in naming or self.parts if part.covers(target)]
 
 
 @dataclass(frozen=True)
@@ -197,6 +214,15 @@ def _compose(name: str) -> str:
 
 def _has_suffix(file: Path, suffixes: tuple[str, ...]) -> bool:
     return file.name.lower().endswith(suffixes)
+
+
+def _drop_repeated(lists: Sequence[Polygons]) -> Polygons:
+    """The polygons of all files: what was exported into two of them is one object."""
+    joined = np.concatenate(lists)
+    if len(lists) == 1:
+        return joined
+    _, firsts = np.unique(shapely.to_wkb(shapely.normalize(joined)), return_index=True)
+    return np.asarray(joined[np.sort(firsts)])
 
 
 def _unite(masks: Iterable[NDArray[np.bool_]], region: Region) -> NDArray[np.bool_]:
