@@ -160,6 +160,12 @@ def test_objects_have_no_numbers_below_0(tmp_path: Path) -> None:
         read_instances(save(tmp_path / "m.tif", values), SLIDE, 0.5, ONLY_GLAND)
 
 
+@pytest.mark.parametrize(("value", "told"), [(255, 1), (7, 0), (0, 0)])
+def test_a_mask_of_two_values_that_is_said_to_number_objects_is_told(tmp_path: Path, value: int, told: int) -> None:
+    reference = read_instances(save(tmp_path / "m.png", draw_values(value=value)), SLIDE, 0.5, ONLY_GLAND)
+    assert [remark.startswith("all that is 255 taken for one object") for remark in reference.remarks] == [True] * told
+
+
 def test_a_label_image_is_read_with_its_legend(tmp_path: Path) -> None:
     values = draw_values(value=2)
     values[:10, :10], values[:10, 20:30], values[:10, 40:50] = 1, 7, 9

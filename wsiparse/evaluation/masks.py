@@ -37,7 +37,7 @@ class MaskReference:
     """
 
     remarks: tuple[str, ...] = ()
-    """None: a picture is taken as it is, or refused."""
+    """A picture is taken as it is, or refused; what may not be meant is told."""
 
     def __init__(self, values: Raster, meanings: Mapping[int, str], grid: Grid) -> None:
         """Take values [h, w], what each means (a target, FRAME, IGNORED or OTHER) and the slide's level 0."""
@@ -189,12 +189,15 @@ def read_instances(path: Path, slide: Slide, mpp: float, names: TargetNames, nam
     Raises ReferenceFileError as `read_mask`, and for numbers below 0, which some programs give to what they leave out.
     """
     values, _ = _open(path, slide, mpp)
-    lowest = find_numbers(path, values)[0]  # of one on disk, each part must be readable before anything is said of it
-    if lowest < 0:
+    found = find_numbers(path, values)  # of one on disk, each part must be readable before anything is said of it
+    if found[0] < 0:
         raise ReferenceFileError(
-            f"{path}: number {lowest}, expected those of objects and 0 for none; write 0 where nothing is"
+            f"{path}: number {found[0]}, expected those of objects and 0 for none; write 0 where nothing is"
         )
-    return InstanceReference(values, names.resolve_file(named, path), slide.grid)
+    reference = InstanceReference(values, names.resolve_file(named, path), slide.grid)
+    if _is_binary(found) and found[-1] > 0:
+        reference.remarks = (f"all that is {found[-1]} taken for one object, as the mask is said to number them",)
+    return reference
 
 
 def _open(path: Path, slide: Slide, mpp: float) -> tuple[Raster, dict[int, str]]:
