@@ -267,6 +267,26 @@ def test_a_slide_whose_results_are_damaged_is_named_and_the_others_are_written(
     assert [path.name for path in written] == [path.name for path in whole]
 
 
+OUTLINED = ("qupath", "coco", "asap", "csv", "annotation-store", "spatialdata")
+
+
+@pytest.mark.parametrize("format", OUTLINED)
+def test_a_slide_whose_outlines_are_damaged_amid_is_named_and_the_others_are_written(
+    results: Results, tmp_path: Path, format: str
+) -> None:
+    shutil.copytree(results.run.path, tmp_path / "amid")
+    outlines = tmp_path / "amid/a/annotations.parquet"
+    content = outlines.read_bytes()
+    outlines.write_bytes(content[:4] + bytes(400) + content[404:])
+    refused: dict[str, Exception] = {}
+    run = wsiparse.open_run(tmp_path / "amid").run
+    written = list(export_run(run, Request(format, folder=tmp_path / "to"), refused.__setitem__))
+    whole = list(export_run(results.run, Request(format, "b", tmp_path / "whole")))
+    assert isinstance(refused.pop("a"), DamagedError)
+    assert not refused
+    assert [path.name for path in written] == [path.name for path in whole]
+
+
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-30], lambda whole: whole[:200] + b"oh no" + whole[205:]])
 def test_outlines_that_are_not_whole_are_not_copied(
     results: Results, tmp_path: Path, damage: Callable[[bytes], bytes]

@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -160,8 +161,12 @@ def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:
         assert row[6:9] == [f"{entry[name]:.3f}" for name in ("iou", "precision", "recall")]
 
 
-def test_a_slide_whose_outlines_are_damaged_is_named_and_the_others_are_shown(cohort: Path) -> None:
-    (cohort / "two/annotations.parquet").write_bytes(b"PAR1 and no more")
+@pytest.mark.parametrize("damage", [lambda whole: whole[:99], lambda whole: whole[:4] + bytes(400) + whole[404:]])
+def test_a_slide_whose_outlines_are_damaged_is_named_and_the_others_are_shown(
+    cohort: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    outlines = cohort / "two/annotations.parquet"
+    outlines.write_bytes(damage(outlines.read_bytes()))
     page = read_page(write_report(open_run(cohort)))
     assert "Damaged results" in page.headings
     (row,) = [row for row in page.rows if row and row[0] == "two" and len(row) == 2]

@@ -136,13 +136,28 @@ def _complain(path: str | Path, error: Exception) -> DamagedError:
     )
 
 
-def stream_parquet(path: str | Path) -> Iterator[Annotation]:
-    """The annotations that `open_parquet` wrote, in order, one row group in memory; DamagedError if it is not whole."""
+def stream_tables(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups that `open_parquet` wrote, one in memory; DamagedError at the first that is not whole."""
     try:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                yield from _make_annotations(file.read_row_group(group))
-    except (OSError, KeyError, pa.ArrowInvalid) as error:
+                yield file.read_row_group(group, columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _complain(path, error) from error
+
+
+def check_parquet(path: str | Path) -> None:
+    """Read a file once, for what cannot be taken back once it is half written; DamagedError where it is not whole."""
+    for _ in stream_tables(path):
+        pass
+
+
+def stream_parquet(path: str | Path) -> Iterator[Annotation]:
+    """The annotations that `open_parquet` wrote, in order, one row group in memory; DamagedError if it is not whole."""
+    try:
+        for table in stream_tables(path):
+            yield from _make_annotations(table)
+    except KeyError as error:
         raise _complain(path, error) from error
 
 

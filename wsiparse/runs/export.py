@@ -11,7 +11,7 @@ from wsiparse.annotations.annotation import Annotation
 from wsiparse.annotations.asap import write_asap
 from wsiparse.annotations.coco import write_coco
 from wsiparse.annotations.geojson import copy_geojson
-from wsiparse.annotations.parquet import count_rows, stream_parquet
+from wsiparse.annotations.parquet import check_parquet, count_rows, stream_parquet
 from wsiparse.annotations.qupath import write_qupath
 from wsiparse.annotations.store import write_store
 from wsiparse.annotations.table import write_table
@@ -185,6 +185,7 @@ def _export_ome_tiff(output: SlideOutput, to: Destination) -> Iterator[Path]:
 
 def _export_spatialdata(output: SlideOutput, to: Destination) -> Iterator[Path]:
     path = to.folder / f"{output.id}.spatialdata.zarr"
+    check_parquet(output.outlines)
     outlines = output.outlines if count_rows(output.outlines) else None
     source = SpatialSource(output.canvases, outlines, output.remembered.mpp)
     export_spatialdata(source, path, to.level)
@@ -195,6 +196,7 @@ def _export_coco(outputs: Sequence[SlideOutput], to: Destination) -> Iterator[Pa
     path, slides = to.folder / "coco.json", []
     for output in outputs:
         try:
+            check_parquet(output.outlines)  # the others are in the same file
             slides.append((output.slide, output.annotations()))
         except TROUBLES as error:
             to.refuse(output.id, error)

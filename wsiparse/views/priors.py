@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsiparse.annotations.parquet import count_rows
+from wsiparse.annotations.parquet import stream_tables
 from wsiparse.errors import DamagedError, OutputError
 from wsiparse.evaluation.prior import Window, average_aligned
 from wsiparse.geometry import Region
@@ -80,36 +80,28 @@ def _measure_target(run: Run, target: str, objects: Sequence[_Object], refuse: R
 
 def _sample_objects(run: Run, refuse: Refuse) -> dict[str, list[_Object]]:
     kept: dict[str, list[_Object]] = {}
-    for slide in _list_whole(run, refuse):
-        for target, objects in _list_objects(run, slide):
-            kept[target] = heapq.nsmallest(OBJECTS, [*kept.get(target, []), *objects], key=lambda part: part.rank)
-    return kept
-
-
-def _list_whole(run: Run, refuse: Refuse) -> Iterator[str]:
-    """Slides whose outlines can be read."""
     for slide in [row.id for row in run.rows if run.state(row.id) is State.DONE]:
         try:
-            count_rows(run.folder(slide) / "annotations.parquet")
+            found = list(_list_objects(run, slide))
         except DamagedError as error:
             refuse(slide, error)
-        else:
-            yield slide
+            continue
+        for target, objects in found:
+            kept[target] = heapq.nsmallest(OBJECTS, [*kept.get(target, []), *objects], key=lambda part: part.rank)
+    return kept
 
 
 def _list_objects(run: Run, slide: str) -> Iterator[tuple[str, list[_Object]]]:
     """The objects of each row group that may belong to the sample, by target."""
     mpp = run.summary(slide)["mpp"]
-    with pq.ParquetFile(run.folder(slide) / "annotations.parquet") as file:
-        for number in range(file.num_row_groups):
-            table = file.read_row_group(number, ["id", "target", "geometry"])
-            targets = table["target"].to_numpy(zero_copy_only=False)
-            for target in np.unique(targets):
-                places = np.flatnonzero(targets == target)
-                yield str(target), _take_first(table.take(places), slide, mpp)
+    for table in stream_tables(run.folder(slide) / "annotations.parquet", ["id", "target", "geometry"]):
+        targets = table["target"].to_numpy()
+        for target in np.unique(targets):
+            places = np.flatnonzero(targets == target)
+            yield str(target), _take_first(table.take(places), slide, mpp)
 
 
-def _take_first(table: pq.Table, slide: str, mpp: float) -> list[_Object]:
+def _take_first(table: pa.Table, slide: str, mpp: float) -> list[_Object]:
     ranks = [hashlib.sha256(name.encode()).digest() for name in table["id"].to_pylist()]
     first = heapq.nsmallest(OBJECTS, range(len(ranks)), key=ranks.__getitem__)
     boxes = shapely.bounds(shapely.from_wkb(table["geometry"].take(first).to_numpy())) * mpp  # [objects, 4] in µm
