@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.errors import WsiparseError
+from wsiparse.errors import ModelError, WsiparseError
 from wsiparse.files import write_json
 from wsiparse.maps.canvas import require_canvas, write_block
 from wsiparse.maps.evidence import weigh_block
@@ -146,8 +146,20 @@ def predict_block(work: BlockWork, loaded: Loaded) -> Predicted:
     clock = StageClock(loaded.times)
     with clock.measure_model(), notice_breakdown():
         tiles = load_model(work.model).predict(loaded.batch.pixels, work.canvas.targets)
+    _refuse_answer(tiles, work)
     batch = loaded.batch if work.tested_channels else loaded.batch.without_pixels()
     return Predicted(tiles, batch, clock.stop())
+
+
+def _refuse_answer(tiles: NDArray[np.uint8], work: BlockWork) -> None:
+    """Raise ModelError for other values than a model is to answer: put into the map, fractions of 1 would all be 0."""
+    wanted = len(work.block.cores), len(work.canvas.targets), *work.tiling.shape
+    found = getattr(tiles, "dtype", type(tiles).__name__), tuple(getattr(tiles, "shape", ()))
+    if found != (np.dtype(np.uint8), wanted):
+        raise ModelError(
+            f"model {work.model.name_or_path} answered {found[0]} {found[1]}, expected uint8 {wanted} of numpy: "
+            "round(255 p) of each tile and target; correct its predict"
+        )
 
 
 @retry_passing
