@@ -120,6 +120,8 @@ def test_unwritable_output(capfd: pytest.CaptureFixture[str], cmu_1: Path, tmp_p
         (["--overlap", "63"], "multiple of 2"),
         (["--overlap", "84"], "less than the tile"),
         (["--memory-gb", "0.1"], "GB of memory"),
+        (["--memory-gb", "inf"], "finite number"),
+        (["--simplify", "inf"], "finite number"),
         (["--model", "no-such-model"], "wsiparse-open-1"),
         (["--cluster", "tcp://127.0.0.1:1"], "no scheduler"),
         (["--device", "cuda:99", "--model", "wsiparse-open-1"], "device"),

@@ -20,7 +20,7 @@ ANSWERING = {"precision", "input_side", "skip_absent", "views"}
 class RunConfig(BaseModel):
     """Settings of one run. What changes a result's bytes is told apart from what only changes its speed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str = "wsiparse-open-1"
     """A shipped model's name, a weights file, or `package.module:factory` for a model of one's own."""
