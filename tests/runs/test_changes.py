@@ -194,6 +194,41 @@ def test_a_summary_that_the_power_cut_off_is_written_again(slide: Path, done: tu
     assert hash_results(out) == before
 
 
+def test_a_start_anew_that_is_stopped_leaves_no_half_of_a_slide(
+    slide: Path, done: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, before = done
+
+    def stop(folder: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        assert run(slide, "-o", out, *TONE, "--overwrite") == 130
+    assert open_run(out).state("s0") is State.PENDING
+    assert run(slide, "-o", out, *TONE) == 0
+    assert hash_results(out) == before
+
+
+def test_a_run_that_cannot_be_removed_stays_whole(
+    slide: Path,
+    done: tuple[Path, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    out, before = done
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:  # as of a colleague's slides in a folder that keeps each one's files apart
+        patch.setattr(Path, "rename", refuse)
+        assert run(slide, "-o", out, *TONE, "--overwrite") == 2
+    assert "cannot be removed: Permission denied" in capfd.readouterr().err
+    assert open_run(out).state("s0") is State.DONE
+    assert hash_results(out) == before
+
+
 def test_a_failure_that_the_power_cut_off_is_told_and_tried_again(
     slide: Path, done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import DamagedError, InputError, OutputError, RunError
-from wsiparse.files import name_first, read_json, remove_partials, write_json
+from wsiparse.files import name_first, read_json, remove_partials, remove_whole_folder, write_json
 from wsiparse.ontology import Target
 from wsiparse.runs.identity import KnownSlides
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
@@ -241,11 +240,16 @@ def _make_folder(path: Path) -> None:
 
 
 def _clear(run: Run) -> None:
-    for row in run.rows:
-        shutil.rmtree(run.folder(row.id), ignore_errors=True)
-    shutil.rmtree(run.path / EXPORTS, ignore_errors=True)
-    for name in RECORDS:
-        (run.path / name).unlink(missing_ok=True)
+    """Remove a run, each folder in one step: who stops in between leaves slides that are done or not begun."""
+    try:
+        for name in (*(row.id for row in run.rows), EXPORTS):
+            remove_whole_folder(run.path / name)
+        for name in RECORDS:
+            (run.path / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{run.path}: the run there cannot be removed: {error.strerror}; choose another output folder"
+        ) from error
 
 
 def refuse_other(run: Run, fingerprint: str) -> None:
