@@ -183,6 +183,15 @@ def test_a_slide_whose_maps_are_damaged_is_named_and_the_others_are_shown(cohort
     assert len(page.images) == 2 * 2 + 3
 
 
+def test_a_slide_whose_maps_were_deleted_is_not_shown_as_if_nothing_was_found(evaluated: Path) -> None:
+    shutil.rmtree(evaluated / "two/parse.zarr")
+    text = write_report(open_run(evaluated)).read_text(encoding="utf-8")
+    assert 'alt="one with its maps"' in text
+    assert 'alt="two with its maps"' not in text
+    assert 'alt="two with its reference"' in text
+    assert re.search(r"two · Dice: [^<]+ · its maps are gone<", text)
+
+
 def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
     assert len(page.images) == 3 + 3 + 2 * (3 + 3)

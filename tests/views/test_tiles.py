@@ -76,6 +76,18 @@ def test_tiles_of_a_slide_that_is_gone_are_said_to_be(
     assert "one.svs" in draw_extremes(parsed[0], extremes, parsed[1])
 
 
+def test_tiles_of_maps_or_a_reference_that_are_gone_are_said_to_be(
+    parsed: tuple[Run, References], extremes: Mapping[str, Extremes]
+) -> None:
+    run, references = parsed
+    assert "one: its reference is gone" in draw_extremes(run, extremes, References({}, references.names))
+    (labels,) = run.folder("one").glob("parse.zarr/*/labels/tone")
+    shutil.rmtree(labels)
+    assert "no labels of dark there" in draw_extremes(run, extremes, references)
+    shutil.rmtree(run.folder("one") / "parse.zarr")
+    assert "no maps there" in draw_extremes(run, extremes, references)
+
+
 def test_tiles_of_a_slide_that_is_to_be_parsed_anew_are_left_out(
     parsed: tuple[Run, References], extremes: Mapping[str, Extremes]
 ) -> None:

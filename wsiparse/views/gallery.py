@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import WsiparseError
+from wsiparse.maps.canvas import list_canvases
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
-from wsiparse.runs.run import Run
+from wsiparse.runs.run import Run, State
 from wsiparse.slides.open import make_reader
 from wsiparse.views.markup import Html, embed_image, escape, join
 from wsiparse.views.thumbnails import make_thumbnail, paint_maps, paint_reference
@@ -47,8 +48,10 @@ class Gallery:
         slide = describe_slide(self.run, row)
         with closing(make_reader(slide)) as reader:
             thumbnail = make_thumbnail(reader, SIDE)
-        found = paint_maps(thumbnail, self.run.folder(row.id) / "parse.zarr")
-        pictures = [embed_image(thumbnail.image, f"{row.id}"), embed_image(found, f"{row.id} with its maps")]
+        pictures = [embed_image(thumbnail.image, f"{row.id}")]
+        if not self._lacks_maps(row):
+            found = paint_maps(thumbnail, self._store(row))
+            pictures.append(embed_image(found, f"{row.id} with its maps"))
         if self.references and row.id in self.references.files:
             reference = self.references.read(slide, thumbnail.grid.mpp)
             drawn = paint_reference(thumbnail, reference, self.run.targets)
@@ -57,7 +60,15 @@ class Gallery:
 
     def _caption(self, row: ManifestRow) -> str:
         dices = [f"{name} {value:.3f}" for name, value in self.dices.get(row.id, {}).items() if value is not None]
-        return f"{row.id} · Dice: {', '.join(dices)}" if dices else row.id
+        parts = [row.id, *([f"Dice: {', '.join(dices)}"] if dices else [])]
+        return " · ".join([*parts, "its maps are gone"] if self._lacks_maps(row) else parts)
+
+    def _lacks_maps(self, row: ManifestRow) -> bool:
+        """Whether maps were deleted, as to save room; without them a slide would look as if nothing was found on it."""
+        return self.run.state(row.id) is State.DONE and not list_canvases(self._store(row))
+
+    def _store(self, row: ManifestRow) -> Path:
+        return self.run.folder(row.id) / "parse.zarr"
 
     def _rank(self, row: ManifestRow) -> float:
         values = [value for value in self.dices.get(row.id, {}).values() if value is not None]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from wsiparse.errors import WsiparseError
+from wsiparse.errors import DamagedError, ReferenceFileError, WsiparseError
 from wsiparse.evaluation.extremes import Extremes, ScoredTile
 from wsiparse.evaluation.references import Reference
-from wsiparse.maps.canvas import list_canvases
 from wsiparse.maps.labels import LabelImage, list_labels, read_labels
 from wsiparse.runs.references import References, describe_slide
+from wsiparse.runs.results import find_maps
 from wsiparse.runs.run import FINISHED, Run
 from wsiparse.slides.open import make_reader
 from wsiparse.slides.slide import Reader
@@ -53,13 +53,15 @@ def _draw_tiles(run: Run, tiles: Sequence[ScoredTile], references: References) -
         mine = [tile for tile in tiles if tile.score.slide == slide]
         try:
             figures |= _draw_slide(run, mine, references)
-        except (WsiparseError, KeyError) as error:
+        except WsiparseError as error:
             figures |= dict.fromkeys(mine, Html(f'<p class="failed">{escape(error)}</p>'))
     return figures
 
 
 def _draw_slide(run: Run, tiles: Sequence[ScoredTile], references: References) -> dict[ScoredTile, Html]:
     slide = describe_slide(run, run.row(tiles[0].score.slide))
+    if slide.id not in references.files:
+        raise ReferenceFileError(f"{slide.id}: its reference is gone; bring it back, or run `wsiparse evaluate` again")
     images = {tile: find_labels(run, tile) for tile in tiles}
     finest = min(image.canvas.grid.mpp for image in images.values())
     reference = references.read(slide, finest)
@@ -68,10 +70,13 @@ def _draw_slide(run: Run, tiles: Sequence[ScoredTile], references: References) -
 
 
 def find_labels(run: Run, tile: ScoredTile) -> LabelImage:
-    """The label map that a tile is of."""
-    canvases = {Path(canvas.path).name: canvas for canvas in list_canvases(run.folder(tile.score.slide) / "parse.zarr")}
-    images = list_labels(canvases[tile.map])
-    return {target.name: image for image in images for target in image.targets}[tile.score.target]
+    """The label map that a tile is of; DamagedError where it is gone, as to save room."""
+    images = [image for canvas in find_maps(run, tile.score.slide) for image in list_labels(canvas)]
+    for image in images:
+        if Path(image.canvas.path).name == tile.map and tile.score.target in {target.name for target in image.targets}:
+            return image
+    store = run.folder(tile.score.slide) / "parse.zarr"
+    raise DamagedError(f"{store}/{tile.map}: no labels of {tile.score.target} there; run `wsiparse evaluate` again")
 
 
 def _draw_figure(reader: Reader, tile: ScoredTile, image: LabelImage, reference: Reference) -> Html:
