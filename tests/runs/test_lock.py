@@ -20,7 +20,7 @@ from tests.runs.conftest import TONE, run
 from tests.runs.shards import SHARDS
 from wsiparse.errors import OutputError, RunError
 from wsiparse.runs import lock
-from wsiparse.runs.holder import Holder
+from wsiparse.runs.holder import Holder, name_processes
 from wsiparse.runs.lock import hold_lock, read_holder
 
 HOLD = "import sys,time,pathlib\nfrom wsiparse.runs.lock import hold_lock\n"
@@ -115,6 +115,21 @@ def test_another_machine_is_believed_while_it_touches_its_lock(tmp_path: Path) -
         holder_now = read_holder(tmp_path)
     assert holder_now
     assert holder_now.pid == os.getpid()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_machine_of_the_same_name_is_another_one(tmp_path: Path) -> None:
+    holder = foreign(tmp_path)
+    node, _, space = name_processes().split("/")
+    path, stop = tmp_path / lock.FOLDER / holder.scope, threading.Event()
+    twin = replace(holder, host=node, processes=f"{node}/started otherwise/{space}", pid=2**22 + 1)
+    path.write_bytes(orjson.dumps(twin.__dict__))
+    touching = threading.Thread(target=lock._touch_until, args=(path, stop))
+    touching.start()
+    with pytest.raises(RunError, match=f"host {node}"), hold_lock(tmp_path):
+        pass
+    stop.set()
+    touching.join()
 
 
 @pytest.mark.usefixtures("quick")

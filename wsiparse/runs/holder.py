@@ -61,9 +61,13 @@ def introduce(shard: tuple[int, int] | None) -> Holder:
 
 
 def name_processes() -> str:
-    """The name of the space that this process's id is counted in."""
-    space = Path("/proc/self/ns/pid")
-    return f"{platform.node()}/{space.stat().st_ino if space.exists() else ''}"
+    """The name of the space that this process's id is counted in, until the machine starts anew.
+
+    Machines that were set up alike may all have one name.
+    """
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    started = boot.read_text().strip() if boot.exists() else ""
+    return f"{platform.node()}/{started}/{space.stat().st_ino if space.exists() else ''}"
 
 
 def overlap(one: str, other: str) -> bool:
