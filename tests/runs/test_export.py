@@ -220,6 +220,20 @@ def test_a_slide_without_tissue_is_refused_as_what_it_is(results: Results, tmp_p
         export_run(wsiparse.open_run(tmp_path / "out").run, Request("csv", "a"))
 
 
+def test_slides_that_are_not_done_are_said_to_be_left_out(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(results.run.path, tmp_path / "out")
+    command = ["export", str(tmp_path / "out"), "--format", "coco"]
+    assert main(command) == 0
+    assert "left out" not in capsys.readouterr().out
+    (tmp_path / "out/a/summary.json").unlink()
+    assert main(command) == 0
+    assert "left out: 1 pending" in capsys.readouterr().out
+    assert main([*command, "--slide", "b"]) == 0
+    assert "left out" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("format", "written"), [("qupath", "b-qupath"), ("coco", "coco.json")])
 def test_a_slide_whose_file_is_gone_is_named_and_the_others_are_written(
     results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, written: str

@@ -84,10 +84,11 @@ def _add_export(commands: Any) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from wsiparse.runs.export import Request, export_run
+    from wsiparse.runs.export import Request, count_unfinished, export_run
     from wsiparse.runs.run import open_run
 
     run, request = open_run(options.output), Request(options.format, options.slide, options.to, options.level)
+    left_out = None if options.slide else count_unfinished(run)
     refused: dict[str, WsiparseError] = {}
     for path in export_run(run, request, refused.__setitem__):
         console.print(f"written: {path}")
@@ -95,4 +96,7 @@ def _export(options: argparse.Namespace) -> int:
         raise next(iter(refused.values()))
     for slide, error in refused.items():
         console.print(f"not exported: {slide}: {error}")
+    if left_out:
+        counts = ", ".join(f"{count} {state}" for state, count in left_out.items())
+        console.print(f"left out: {counts}, as `wsiparse status` tells")
     return SOME_FAILED if refused else OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,10 +128,17 @@ def export_run(run: Run, request: Request, refuse: Refuse = _stop) -> Iterator[P
     return FORMATS[request.format](outputs, Destination(folder, request.level, refuse))
 
 
+def count_unfinished(run: Run) -> Counter[State]:
+    """How many slides an export of the whole run leaves out, by their states; nothing where all are done."""
+    states = Counter(run.state(row.id) for row in run.rows)
+    del states[State.DONE]
+    return states
+
+
 def _choose_slides(run: Run, slide_id: str | None) -> list[SlideOutput]:
     rows = [row for row in run.rows if slide_id in {None, row.id}]
     if not rows:
-        raise InputError(f"{run.path}: no slide {slide_id!r}; `wsiparse status` names those of the run")
+        raise InputError(f"{run.path}: no slide {slide_id!r}; `wsiparse status --json` names those of the run")
     done = [SlideOutput(run, row) for row in rows if run.state(row.id) is State.DONE]
     if not done:
         found = f"slide {slide_id!r} is {run.state(slide_id)}" if slide_id else "no slide is done"
