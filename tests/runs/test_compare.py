@@ -122,13 +122,16 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(tmp_path: Path) ->
     first, other = evaluated(tmp_path / "a", of(FIRST)), evaluated(tmp_path / "b", of(SECOND, "nuclei"))
     with pytest.raises(InputError, match="same manifest"):
         compare_folders(first, other)
-    with pytest.raises(InputError, match="same manifest"):
+    with pytest.raises(InputError, match=r"same manifest.*, both with --hd95"):
         compare_folders(first, first, "hd95_um")
     with pytest.raises(InputError, match="expected one of dice, iou"):
         compare_folders(first, first, "beauty")
     (tmp_path / "b/evaluation.csv").write_text("slide,target\ns0,nuclei\n")
     with pytest.raises(InputError, match=r"wsiparse evaluate .*again"):
         compare_folders(other, first)
+    (tmp_path / "a/evaluation.json").unlink()
+    with pytest.raises(InputError, match=r"evaluation.json: No such file or directory; run `wsiparse evaluate .*again"):
+        list_gains(first, first)
     (tmp_path / "a/evaluation.csv").unlink()
     with pytest.raises(InputError, match=r"evaluation.csv: No such file or directory; run `wsiparse evaluate .*first"):
         compare_folders(first, other)

@@ -57,9 +57,10 @@ def compare_folders(first: Run, second: Run, metric: str = "dice") -> list[Targe
     shared = [target for target in one if target in other]
     compared = [_compare_target(target, one[target], other[target]) for target in shared]
     if not any(part.slides for part in compared):
+        asked = ", both with --hd95" if metric == "hd95_um" else ""
         raise InputError(
             f"{first.path} and {second.path}: no slide on which both have a {metric} of the same target; expected two "
-            "runs over the same manifest, evaluated against the same references"
+            f"runs over the same manifest, evaluated against the same references{asked}"
         )
     return compared
 
@@ -147,12 +148,20 @@ def list_gains(first: Run, second: Run, metric: str = "dice") -> list[ShapeGain]
     """
     one, other = _read_pair(first, second, metric)
     gains = []
-    for entry in read_json(first.path / "evaluation.json")["slides"]:
+    for entry in _read_document(first)["slides"]:
         slide, target, shape = entry["slide"], entry["target"], entry.get("shape")
         values = (one[target].get(slide, math.nan), other.get(target, {}).get(slide, math.nan))
         if shape and None not in shape.values() and np.isfinite(values).all():
             gains.append(ShapeGain(slide, target, Regularity(**shape), values[1] - values[0]))
     return gains
+
+
+def _read_document(run: Run) -> dict[str, Any]:
+    path = run.path / "evaluation.json"
+    try:
+        return dict(read_json(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; run `wsiparse evaluate {run.path}` again") from error
 
 
 def find_trends(gains: Sequence[ShapeGain]) -> dict[str, Trend]:
