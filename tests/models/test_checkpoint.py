@@ -73,12 +73,17 @@ def reshape(weights: Weights) -> None:
     weights[CLASSES] = torch.zeros(3, 64)
 
 
+def spoil(weights: Weights) -> None:
+    weights[CLASSES][0, 0] = float("nan")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (drop, f"{CLASSES} is missing"),
         (add, r"sem_seg_head.predictor.extra is unknown"),
         (reshape, rf"{CLASSES} has shape \(3, 64\), expected \(64, 64\)"),
+        (spoil, f"{CLASSES} holds what is no finite number"),
     ],
 )
 def test_damaged_weights_are_refused_by_name(tmp_path: Path, damage: Callable[[Weights], None], message: str) -> None:

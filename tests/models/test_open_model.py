@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
@@ -317,6 +318,16 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     for name in ("text", "other", "cut", "missing"):
         with pytest.raises(ModelError, match=f"{name}.safetensors"):
             read_weights(tmp_path / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, model: Model, value: float) -> None:
+    tensors = OpenNetwork(SMALL).state_dict()
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    tensors[name][0, 0, 0, 0] = value
+    write_weights(tmp_path / "mine.safetensors", Header("mine", SMALL, model.targets, 64, {}), tensors)
+    with pytest.raises(ModelError, match=rf"mine.safetensors: {name} holds what is no finite number"):
+        read_weights(tmp_path / "mine.safetensors")
 
 
 def test_weights_of_other_sizes_are_refused(tmp_path: Path, model: Model) -> None:

@@ -133,7 +133,7 @@ def rename_ours(name: str) -> str:
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Refuse tensors that are not exactly the expected ones in name and shape."""
+    """Refuse tensors that are not exactly the expected ones in name and shape, and those that hold no numbers."""
     missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing:
         raise ModelError(f"{source}: {_describe(missing)} missing; expected the complete weights of BiomedParse v1")
@@ -143,6 +143,17 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
         if tensors[name].shape != tensor.shape:
             found, wanted = tuple(tensors[name].shape), tuple(tensor.shape)
             raise ModelError(f"{source}: {rename_ours(name)} has shape {found}, expected {wanted}; check the sizes")
+    check_numbers({rename_ours(name): tensor for name, tensor in tensors.items()}, source)
+
+
+def check_numbers(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise ModelError where a tensor holds nan or infinity: its network would find nothing, or little, in silence."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{source}: {name} holds what is no finite number; expected finite weights; copy the file again or "
+                "train it anew"
+            )
 
 
 def _describe(names: list[str]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wsiparse import __version__
 from wsiparse.errors import ModelError
-from wsiparse.models.checkpoint import write_safetensors
+from wsiparse.models.checkpoint import check_numbers, write_safetensors
 from wsiparse.models.open_network import OpenNetwork, Sizes
 from wsiparse.ontology import Ontology, Target, parse_target
 
@@ -48,6 +48,7 @@ def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
     with _open_file(path) as file:
         header = _parse_header(file.metadata() or {}, str(path))
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    check_numbers(tensors, f"weights {path}")
     network = OpenNetwork(header.sizes)
     try:
         network.load_state_dict(tensors)
