@@ -63,13 +63,28 @@ def test_a_model_without_text_refuses_with_the_nearest_names() -> None:
         match_text(TONES, "lights", None)
 
 
-@pytest.mark.parametrize("text", ["light, dark", "dark things; red", "light AND stroma", "zebu or dark", "red / bone"])
+SEVERAL = ("light, dark", "dark things; red", "light AND stroma", "zebu or dark", "red / bone")
+RELATED = ("dark things outside light", "red in light", "Light-without RED")
+
+
+@pytest.mark.parametrize("text", [*SEVERAL, *RELATED])
 def test_a_text_that_asks_for_several_things_is_refused(text: str) -> None:
     def fail(texts: Sequence[str]) -> TextVectors:
         raise AssertionError(texts)
 
     with pytest.raises(TargetError, match=r"several things: .*; expected one a text; give each its own --prompt"):
         match_text(TONES, text, Similarity(0.8, fail))
+
+
+@pytest.mark.parametrize("text", ["no light", "everything but dark things", "NOT red", "tissue without light"])
+def test_a_text_that_says_what_is_not_wanted_is_refused(text: str) -> None:
+    with pytest.raises(TargetError, match=r"says what is not wanted: .* expected what to find alone"):
+        match_text(TONES, text, LETTERS)
+
+
+def test_one_target_may_be_named_twice_in_a_text() -> None:
+    assert match_text(TONES, "dark things in dark tissue", Similarity(0.5, embed_letters)).target is DARK
+    assert match_text(TONES, "lights in delight", Similarity(0.5, embed_letters)).target is LIGHT
 
 
 def test_a_wording_may_hold_what_joins_others() -> None:

@@ -16,6 +16,8 @@ NEAREST = 3
 """How many targets a refusal names."""
 _JOINTS = re.compile(r"[,;&+/]|\b(?:and|or)\b", re.IGNORECASE)
 """What people put between things of which they ask for several."""
+_DENIALS = re.compile(r"\b(?:no|not|without|except|but)\b", re.IGNORECASE)
+"""What people put before things that they do not want."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,37 @@ def match_text(ontology: Ontology, text: str, similarity: Similarity | None) -> 
 def _refuse_several(ontology: Ontology, text: str) -> None:
     """Raise TargetError for a known wording joined to others: as one text it is near to one of them, and takes that."""
     parts = [part.strip() for part in _JOINTS.split(text) if part.strip()]
+    named = _list_named(ontology, text)
     if len(parts) > 1 and any(map(ontology.look_up, parts)):
+        named = parts
+    if len(named) > 1:
         raise TargetError(
-            f"{text!r} asks for several things: {', '.join(map(repr, parts))}; expected one a text; give each its own "
+            f"{text!r} asks for several things: {', '.join(map(repr, named))}; expected one a text; give each its own "
             "--prompt, or all to --targets, parted by commas"
         )
+    if named and _DENIALS.search(text):
+        raise TargetError(
+            f"{text!r} says what is not wanted: to the model it is near to {named[0]!r}; expected what to find alone"
+        )
+
+
+def _list_named(ontology: Ontology, text: str) -> list[str]:
+    """Targets a name, synonym or prompt of which stands in a text, word for word; of wordings in one, the longest."""
+    owners = {_split(wording): target.name for target in ontology.targets for wording in target.wordings()}
+    words, longest = _split(text), max(map(len, owners), default=0)
+    named: list[str] = []
+    at = 0
+    while at < len(words):
+        ends = range(min(at + longest, len(words)), at, -1)
+        end = next((end for end in ends if words[at:end] in owners), None)
+        if end:
+            named.append(owners[words[at:end]])
+        at = end or at + 1
+    return list(dict.fromkeys(named))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def rank_targets(ontology: Ontology, text: str, similarity: Similarity) -> list[Match]:
