@@ -96,6 +96,15 @@ def test_images_and_masks_side_by_side(tmp_path: Path) -> None:
     assert len(lesson.train) + len(lesson.test) == 12
 
 
+def test_the_patient_is_found_in_the_name_of_an_image_whose_row_names_none(tmp_path: Path) -> None:
+    for n, name in enumerate(("P1-a", "P1-b")):
+        save_pair(tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png", 20 + n)
+    rows = ["image,mask,present,case,part", "P1-a.png,P1-a_mask.png,dark disc,,train"]
+    (tmp_path / "examples.csv").write_text("\n".join([*rows, "P1-b.png,P1-b_mask.png,dark disc,,test"]))
+    with pytest.raises(InputError, match="case 'P1' is in train and test"):
+        load_lesson(read_settings(write_config(tmp_path, examples="examples.csv", case_pattern=r"^(P\d+)")), TILES)
+
+
 def test_a_mask_may_name_its_target_and_the_laboratory_its_own(tmp_path: Path) -> None:
     (tmp_path / "classes.toml").write_text('[classes]\nblob = "dark disc"\nother = ""\n')
     save_pair(tmp_path / "train/images/a.png", tmp_path / "train/masks/a__blob.png")

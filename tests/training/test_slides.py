@@ -201,6 +201,17 @@ def test_the_patient_and_the_part_are_read_whatever_blanks_and_capitals_they_are
         learn_from(cohort)
 
 
+@pytest.mark.parametrize("column", ["", "B"])
+def test_the_patient_is_found_in_the_name_of_a_slide_whose_row_names_none(cohort: Path, column: str) -> None:
+    rows = ["id,slide,reference,case,part", "P1-a,one.svs,one.geojson,,train"]
+    (cohort / "slides.csv").write_text("\n".join([*rows, f"P1-b,two.svs,two.geojson,{column},test"]))
+    if column:
+        assert {tile.source.slide.id for tile in tiles_of(learn_from(cohort, case_pattern="^(P[0-9]+)"))} == {"P1-a"}
+        return
+    with pytest.raises(InputError, match="case 'P1' is in train and test"):
+        learn_from(cohort, case_pattern="^(P[0-9]+)")
+
+
 def test_slides_without_labels_are_left_out_with_a_count(cohort: Path) -> None:
     write_features(cohort / "two.geojson", [])
     (cohort / "slides.csv").write_text(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsiparse.annotations.classes import is_ignored
@@ -49,11 +49,12 @@ class Example:
         return bool(self.absent) and not self.present
 
 
-def read_examples(table: str | Path, data: str | Path) -> list[Example]:
+def read_examples(table: str | Path, data: str | Path, find_case: Callable[[str], str] = str) -> list[Example]:
     """The rows of a CSV: image, mask, present (names parted by `;`), case, part; where there are such, absent and mpp.
 
-    Image and mask are relative to the folder `data`; an empty case is the image's name. InputError where a column is
-    missing, and by its line for a row without image or mask, of an unknown part or with an mpp that cannot be.
+    Image and mask are relative to the folder `data`; an empty case is what `find_case` makes of the image's name.
+    InputError where a column is missing, and by its line for a row without image or mask, of an unknown part or with an
+    mpp that cannot be.
     """
     source = f"examples {table}"
     try:
@@ -69,7 +70,8 @@ def read_examples(table: str | Path, data: str | Path) -> list[Example]:
             f"{source}: {len(rows)} rows, columns {columns}, expected {list(COLUMNS)}, parted by commas; complete the "
             "table"
         )
-    return [_parse_row(cells, Path(data), line) for line, cells in rows]
+    parsed = [_parse_row(cells, Path(data), line) for line, cells in rows]
+    return [row if row.case else replace(row, case=find_case(row.image.stem)) for row in parsed]
 
 
 def _strip(row: Mapping[str, object]) -> dict[str, str]:
@@ -87,7 +89,7 @@ def _parse_row(cells: Mapping[str, str], data: Path, line: str) -> Example:
     part, mpp = check_part(cells["part"], line), _parse_mpp(cells.get("mpp", ""), line)
     present, absent = (_split_names(cells.get(column, "")) for column in ("present", "absent"))
     image, mask = data / cells["image"], data / cells["mask"]
-    example = Example(image, mask, present, cells["case"] or image.stem, part, absent, mpp)
+    example = Example(image, mask, present, cells["case"], part, absent, mpp)
     if not cells["image"] or not (cells["mask"] or example.is_bare or part == "excluded"):
         missing = "mask" if cells["image"] else "image"
         raise InputError(f"{line}: no {missing} given; expected a path; fill the column, or delete the line")

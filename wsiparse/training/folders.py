@@ -29,13 +29,16 @@ class Splitting:
     test_share: float = 0.2
     """Share of the cases that are kept apart, where the data do not say it."""
 
-    def find_case(self, name: str, default: str) -> str:
-        """The case of a file; InputError where the pattern does not find one."""
+    def find_case(self, name: str, default: str = "") -> str:
+        """The case of a file or slide that nobody names; InputError where the pattern does not find one."""
         if not self.case_pattern:
-            return default
+            return default or name
         found = re.search(self.case_pattern, name)
         if not found or not found.groups() or not found[1]:
-            raise InputError(f"{name}: case_pattern {self.case_pattern!r} finds no case in it; correct the pattern")
+            raise InputError(
+                f"{name}: case_pattern {self.case_pattern!r} finds no case in it; correct the pattern, or name "
+                "the case in a table"
+            )
         return found[1]
 
     def choose_part(self, case: str) -> str:

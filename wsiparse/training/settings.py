@@ -66,7 +66,7 @@ class TrainingSettings:
 
     Images of a known scale are brought to the working mpp of what they show; others stay as they are."""
     case_pattern: Pattern = ""
-    """Regular expression whose first group is the case in an image's name; empty takes the name."""
+    """Regular expression whose first group finds the case in the name of an image or slide; empty takes the name."""
     test_share: Share = 0.2
     """Share of the cases that are kept apart, where the data do not say which."""
     start: Text = ""

@@ -160,7 +160,8 @@ def _list_examples(settings: TrainingSettings, names: TargetNames, screening: Sc
         return []
     if settings.examples.is_dir():
         return list_examples(settings.examples, names, _splitting(settings), screening)
-    rows = read_examples(settings.examples, settings.data or settings.examples.parent)
+    data, find_case = settings.data or settings.examples.parent, _splitting(settings).find_case
+    rows = read_examples(settings.examples, data, find_case)
     meanings = names.resolve_all((name for row in rows for name in row.present + row.absent), settings.examples)
     return [row for read in rows for row in _read_row(read, names, meanings, screening)]
 
@@ -200,10 +201,11 @@ def _list_slides(settings: TrainingSettings, names: TargetNames, screening: Scre
 def _place_rows(settings: TrainingSettings) -> Iterator[tuple[ManifestRow, str, str]]:
     """The manifest's rows with case and part; a row that names no part goes with the other slides of its case."""
     rows = read_manifest(settings.slides) if settings.slides else []
-    placed = [(row, _read_cell(row, "case") or row.id, _read_cell(row, "part")) for row in rows]
+    splitting = _splitting(settings)
+    placed = [(row, _read_cell(row, "case") or splitting.find_case(row.id), _read_cell(row, "part")) for row in rows]
     stated = {case: part for _, case, part in placed if part and part.lower() != "excluded"}
     for row, case, part in placed:
-        chosen = part or stated.get(case) or _splitting(settings).choose_part(case)
+        chosen = part or stated.get(case) or splitting.choose_part(case)
         yield row, case, check_part(chosen, f"slides {settings.slides}: {row.id}")
 
 
