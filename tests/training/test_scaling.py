@@ -92,6 +92,16 @@ def test_targets_of_other_scales_are_learned_from_a_picture_each() -> None:
     assert far.stack().shape == (4, 12, 12)
 
 
+def test_images_of_an_mpp_that_cannot_be_are_named_and_counted(tmp_path: Path) -> None:
+    rows = ["image,mask,present,case,part,mpp"]
+    for name, mpp in (("a", 0.5), ("b", 20), ("c", 20)):
+        save_pair(tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png")
+        rows.append(f"{name}.png,{name}_mask.png,dark disc,,train,{mpp}")
+    (tmp_path / "examples.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match=r"^b.png: an image of 20 µm.* no magnification \(and 1 more such\)"):
+        load_lesson(read_settings(write_config(tmp_path, examples="examples.csv")), TILES)
+
+
 def test_a_lesson_is_at_the_working_mpp(tmp_path: Path) -> None:
     for part, x in (("train", 20), ("test", 24)):
         save_pair(tmp_path / part / f"{part}.png", tmp_path / f"{part}_mask/{part}_dark+disc.png", x)

@@ -42,6 +42,8 @@ class Picture:
     """µm per pixel, where the table knew it."""
     borders: NDArray[np.bool_] | None = None  # [H, W]
     """Pixels where two objects touch; None where no mask numbers its objects."""
+    name: str = ""
+    """That of its file."""
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -129,7 +131,7 @@ def load_picture(*examples: Example) -> Picture:
     hidden, borders = (np.logical_or.reduce(part, 0) if len(part) else None for part in (unknown, touching))
     absent = tuple(dict.fromkeys(name for example in examples for name in example.absent))
     layers, mpp = tuple(example.present for example in outlined), _find_mpp(examples)
-    return Picture(pixels, masks, layers, None, hidden, absent, mpp, borders)
+    return Picture(pixels, masks, layers, None, hidden, absent, mpp, borders, examples[0].image.name)
 
 
 def _find_mpp(examples: Sequence[Example]) -> float | None:

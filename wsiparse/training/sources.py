@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from wsiparse.annotations.mapping import load_mapping
-from wsiparse.errors import ReferenceFileError, SlideError, TargetError
+from wsiparse.errors import InputError, ReferenceFileError, SlideError, TargetError
 from wsiparse.evaluation.names import IGNORED, TargetNames
 from wsiparse.evaluation.references import read_reference
 from wsiparse.models.tile_sizes import TileSizes
@@ -102,7 +102,15 @@ class _Loading:
 
     def _load_pictures(self, images: Sequence[tuple[Example, ...]]) -> list[Picture]:
         loaded = [set_apart(picture, self.apart) for picture in load_screened(images, self.screening)]
-        return [scaled for picture in loaded for scaled in scale_picture(picture, self.ontology, self.mpps)]
+        return [scaled for picture in loaded for scaled in self._scale_picture(picture)]
+
+    def _scale_picture(self, picture: Picture) -> list[Picture]:
+        """The picture at its working scales; none where it cannot be brought to them, which is remembered."""
+        try:
+            return scale_picture(picture, self.ontology, self.mpps)
+        except InputError as error:
+            self.screening.refuse(InputError(f"{picture.name}: {error}"))
+            return []
 
     def _cut_slides(self, slides: Sequence[_PlacedSlide]) -> list[SlideTile]:
         cut: list[SlideTile] = []
