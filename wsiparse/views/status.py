@@ -23,7 +23,7 @@ WATCH_SECONDS = 2.0
 def describe_status(run: Run) -> dict[str, dict[str, Any]]:
     """State of every slide by its id; why it failed, findings that were refused, pixels that could not be read."""
     rows = run.rows
-    status = {row.id: {"state": run.state(row.id), **_explain(run, row.id)} for row in rows}
+    status = {row.id: _describe_slide(run, row.id) for row in rows}
     for name, count in list_unreadable(run, rows):
         status[name]["unreadable_pixels"] = count
     return status
@@ -51,8 +51,15 @@ def watch_status(console: Console, look: Callable[[], Run]) -> int:
             time.sleep(WATCH_SECONDS)
 
 
-def _explain(run: Run, slide_id: str) -> dict[str, Any]:
+def _describe_slide(run: Run, slide_id: str) -> dict[str, Any]:
     state = run.state(slide_id)
+    try:
+        return {"state": state, **_explain(run, slide_id, state)}
+    except FileNotFoundError:  # a run that tries it again has taken the file away meanwhile
+        return {"state": State.PENDING}
+
+
+def _explain(run: Run, slide_id: str, state: State) -> dict[str, Any]:
     if state is State.FAILED:
         failure = run.failure(slide_id)
         return {"reason": failure["reason"], "message": failure["message"]}
