@@ -121,8 +121,9 @@ def test_a_run_without_references_has_its_tables_pictures_and_failures(cohort: P
 def test_pixels_that_could_not_be_read_are_said_wherever_a_run_is_shown(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = read_json(cohort / "two/summary.json")
-    write_json(cohort / "two/summary.json", {**summary, "unreadable_pixels": 4096})
+    for name, count in (("two", 4096), ("blank", 77)):
+        summary = read_json(cohort / name / "summary.json")
+        write_json(cohort / name / "summary.json", {**summary, "unreadable_pixels": count})
     page = read_page(write_report(open_run(cohort)))
     assert ["two", "4096"] in page.rows
     assert "Unreadable pixels" in page.headings
@@ -134,6 +135,10 @@ def test_pixels_that_could_not_be_read_are_said_wherever_a_run_is_shown(
     printed = capsys.readouterr().out
     assert printed.count("two: 4096 pixels could not be read and were taken as white") == 2
     assert printed.count('"unreadable_pixels": 4096') == 1
+    with (cohort / "summary.csv").open(newline="") as file:
+        told = {row["slide"]: (row["tissue_share"], row["unreadable_pixels"]) for row in csv.DictReader(file)}
+    assert told["two"][1] == "4096"
+    assert told["blank"] == ("0.0", "77"), "of a slide without tissue, too"
 
 
 def test_what_the_report_says_is_what_the_files_say(evaluated: Path) -> None:

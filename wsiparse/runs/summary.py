@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wsiparse.files import write_whole
-from wsiparse.runs.run import Run, State
+from wsiparse.runs.run import FINISHED, Run, State
 
 FOUND = ("target", "objects", "area_um2", "mean_probability", "selected", "refused", "refused_tiles", "p_value")
 COLUMNS = ("slide", "state", "reason", *FOUND, "mpp", "tissue_share", "unreadable_pixels")
@@ -37,8 +37,8 @@ def _describe(run: Run, slide_id: str, state: State) -> Iterator[dict[str, Any]]
     row: dict[str, Any] = {"slide": slide_id, "state": state}
     if state is State.FAILED:
         yield {**row, "reason": run.failure(slide_id)["reason"]}
-    elif state is State.DONE:
+    elif state in FINISHED:
         summary = run.summary(slide_id)
-        yield from ({**row, **summary, **entry, "slide": slide_id} for entry in summary["targets"])
+        yield from ({**row, **summary, **entry, "slide": slide_id} for entry in summary["targets"] or [{}])
     else:
         yield row
