@@ -273,7 +273,8 @@ def test_a_disk_that_keeps_nothing_leaves_no_slide_done(
     slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def lose(handle: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if "/s0" in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("wsiparse.runs.retry.PAUSES_SECONDS", ())
     with monkeypatch.context() as patch:
@@ -281,6 +282,26 @@ def test_a_disk_that_keeps_nothing_leaves_no_slide_done(
         assert run(slide, "-o", tmp_path / "out", *TONE) == 2
     assert "not kept: Input/output error" in capfd.readouterr().out
     assert run(slide, "-o", tmp_path / "out", *TONE, "--retry-failed") == 0
+
+
+def test_the_list_of_slides_is_on_the_disk_before_it_stands_in_its_place(
+    slide: Path, done: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = done
+    kept: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: kept.append(Path(f"/proc/self/fd/{handle}").read_text()))
+    assert run(slide, "-o", out, *TONE) == 0
+    assert kept == [(out / "slides.csv").read_text()]
+
+
+@pytest.mark.parametrize("left", [b"", None], ids=["empty", "gone"])
+def test_a_list_of_slides_that_is_lost_is_told(
+    slide: Path, done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str], left: bytes | None
+) -> None:
+    out, _ = done
+    (out / "slides.csv").unlink() if left is None else (out / "slides.csv").write_bytes(left)
+    assert run(slide, "-o", out, *TONE) == 2
+    assert "bring back a copy of what the run wrote there, or choose another folder" in capfd.readouterr().err
 
 
 def ids_and_paths(out: Path) -> dict[str, str]:

@@ -77,7 +77,12 @@ class Run:
     @property
     def rows(self) -> list[ManifestRow]:
         """The slides of the run, as resolved when it started."""
-        return read_manifest(self.path / "slides.csv")
+        try:
+            return read_manifest(self.path / "slides.csv")
+        except InputError as error:
+            raise RunError(
+                f"{error}; bring back a copy of what the run wrote there, or choose another folder"
+            ) from error
 
     def row(self, slide_id: str) -> ManifestRow:
         """One of them."""
