@@ -241,6 +241,26 @@ def test_a_failure_that_the_power_cut_off_is_told_and_tried_again(
     assert hash_results(out) == before
 
 
+def test_a_failure_in_a_folder_that_may_not_be_written_is_told(
+    slide: Path,
+    done: tuple[Path, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    out, _ = done
+    (out / "s0/failed.json").write_bytes(b"")
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == out / "s0":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert run(slide, "-o", out, *TONE, "--retry-failed") == 2
+    assert "failed.json: cannot be removed: Permission denied" in capfd.readouterr().err
+
+
 def test_a_record_that_the_power_cut_off_is_refused_in_one_line_and_started_anew(
     slide: Path, done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:

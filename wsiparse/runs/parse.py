@@ -69,7 +69,7 @@ def parse_run(
             run, rows = start_run(output, record_run(order, facts, rows), rows, start)
             left = start.choose(run, rows)
             for row in left:
-                (run.folder(row.id) / "failed.json").unlink(missing_ok=True)
+                run.forget_failure(row.id)
             order = replace(order, anew=start.retry_failed)
             engine.parse_cohort(order, left, _listen_while_there(run, listen))
             write_summary(run)

@@ -127,6 +127,14 @@ class Run:
             return {"slide": slide_id, "reason": error.reason, "message": message, "traceback": ""}
         return failure
 
+    def forget_failure(self, slide_id: str) -> None:
+        """Take a slide for one that did not fail; OutputError where its folder may not be written."""
+        path = self.folder(slide_id) / "failed.json"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be removed: {error.strerror}; make its folder yours to write") from error
+
 
 def refuse_lost(output: Path) -> None:
     """Raise ConnectionError where a run's folder is gone, as with a share that was lost or unmounted.
