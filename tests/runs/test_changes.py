@@ -275,6 +275,21 @@ def test_a_record_that_the_power_cut_off_is_refused_in_one_line_and_started_anew
     assert hash_results(out) == before
 
 
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [("run.json", ("picture", "p.png")), ("s0/parse.zarr/0.5um/zarr.json", ("export", "--format", "ome-tiff"))],
+)
+def test_targets_of_another_version_are_refused_in_one_line(
+    done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str], file: str, command: tuple[str, ...]
+) -> None:
+    record = done[0] / file
+    record.write_text(record.read_text().replace('"group":', '"kind": "new", "group":'))
+    capfd.readouterr()
+    assert main([command[0], str(done[0]), *command[1:]]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "unknown key 'kind'" in line
+
+
 def test_a_slide_is_done_when_all_of_it_is_on_the_disk(
     slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

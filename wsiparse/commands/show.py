@@ -38,7 +38,7 @@ def _add_picture(commands: Any) -> None:
     picture = commands.add_parser("picture", help="draw a slide with its outlines into a PNG")
     picture.add_argument("output", type=Path, help="folder of a run")
     picture.add_argument("png", type=Path)
-    picture.add_argument("--slide", help="id of the slide; the first unless given")
+    picture.add_argument("--slide", help="id of the slide; the first that is done unless given")
     picture.add_argument("--region", type=_region, help="x,y,width,height in level-0 pixels; else the whole slide")
     picture.add_argument(
         "--targets", type=split_names, default=(), help="names of targets to draw, separated by commas"
@@ -55,14 +55,15 @@ def _region(text: str) -> Region:
 
 
 def _picture(options: argparse.Namespace) -> int:
-    from wsiparse.runs.run import open_run
+    from wsiparse.runs.run import State, open_run
     from wsiparse.views.picture import Frame, draw_picture
 
     run = open_run(options.output)
     rows = run.rows
-    slide = options.slide or rows[0].id
+    done = (row.id for row in rows if run.state(row.id) is State.DONE)
+    slide = options.slide or next(done, rows[0].id)
     draw_picture(run, slide, options.png, Frame(options.region, options.side, options.targets))
-    first = f"; it shows {slide}, the first of {len(rows)} slides" if len(rows) > 1 and not options.slide else ""
+    first = f"; it shows {slide}, the first done of {len(rows)} slides" if len(rows) > 1 and not options.slide else ""
     console.print(f"picture: {options.png}{first}")
     return OK
 

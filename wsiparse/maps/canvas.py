@@ -29,7 +29,7 @@ from wsiparse.maps.shards import (
     report_unwritable,
     write_shard,
 )
-from wsiparse.ontology import Target
+from wsiparse.ontology import Target, parse_target
 from wsiparse.tiles.plan import Block, Tiling
 
 
@@ -81,7 +81,8 @@ def open_canvas(path: str | Path) -> Canvas:
     if not isinstance(entry, dict):
         raise OutputError(f"{path}: a Zarr group without the attribute 'wsiparse'; expected a canvas of a run")
     tiling = {**entry["tiling"], "grid": Grid(**entry["tiling"]["grid"])}
-    return Canvas(str(path), entry["plan_digest"], Tiling(**tiling), tuple(Target(**t) for t in entry["targets"]))
+    targets = tuple(parse_target(target, str(path)) for target in entry["targets"])
+    return Canvas(str(path), entry["plan_digest"], Tiling(**tiling), targets)
 
 
 def create_store(path: str | Path, passes: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from wsiparse.errors import DamagedError, InputError, OutputError, RunError
 from wsiparse.files import name_first, read_json, remove_partials, remove_whole_folder, write_json
-from wsiparse.ontology import Target
+from wsiparse.ontology import Target, parse_target
 from wsiparse.runs.identity import KnownSlides
 from wsiparse.runs.manifest import ManifestRow, read_manifest, write_manifest
 from wsiparse.runs.retry import lose
@@ -72,7 +72,7 @@ class Run:
     @property
     def targets(self) -> tuple[Target, ...]:
         """What the run looks for."""
-        return tuple(Target(**entry) for entry in self.record["targets"])
+        return tuple(parse_target(entry, f"{self.path}/run.json") for entry in self.record["targets"])
 
     @property
     def rows(self) -> list[ManifestRow]:
