@@ -29,6 +29,18 @@ def make_model(spec: ModelSpec) -> Model:
     return load_model(ModelSpec(device="cpu", batch=spec.batch))
 
 
+def make_none(spec: ModelSpec) -> None:
+    """A factory that forgot to return its model."""
+
+
+def make_of_nothing() -> Model:
+    return load_model(ModelSpec(device="cpu"))
+
+
+def make_no_more(spec: ModelSpec) -> Model:
+    raise SystemExit("no licence")
+
+
 def test_the_default_model_is_shipped() -> None:
     assert DEFAULT_MODEL in list_models()
     assert load_model(ModelSpec(device="cpu")).name == DEFAULT_MODEL
@@ -77,6 +89,9 @@ def test_a_factory_is_called_with_the_spec() -> None:
         ("wsiparse-closed-9", "unknown model 'wsiparse-closed-9'"),
         ("no_such_package.models:make", "No module named"),
         ("wsiparse.models.load:no_such_factory", "no_such_factory"),
+        (f"{__name__}:make_none", "its factory gave NoneType without name, digest, .*predict; expected a factory"),
+        (f"{__name__}:make_of_nothing", "too many positional arguments; expected a factory that takes a ModelSpec"),
+        (f"{__name__}:make_no_more", r"its factory ends the program \(no licence\); expected a factory"),
         ("nowhere.safetensors", "nowhere.safetensors"),
         ("biomedparse", "no weights given; expected biomedparse_v1.pt, .* with --weights"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from wsiparse.models.weight_file import is_open_weights
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"
 BIOMEDPARSE = "biomedparse"
+MODEL_PARTS = ("name", "digest", "targets", "tile", "tile_bytes", "predict")
+"""What a model of anybody's must have, as `Model` says."""
 _loading = threading.RLock()  # a factory may itself load a model
 
 
@@ -88,7 +91,7 @@ def _open_model(spec: ModelSpec) -> Model:
     text, shipped = spec.name_or_path, list_models()
     is_file = text.endswith((".safetensors", ".pt"))
     if ":" in text and not is_file:
-        return _import_factory(text)(spec)
+        return _call_factory(text, spec)
     if text == BIOMEDPARSE:
         return open_biomedparse(_find_published(spec.weights), _choose_execution(spec))
     if spec.weights:
@@ -122,6 +125,23 @@ def _open_file(path: str, execution: Execution) -> Model:
     if path.endswith(".pt") or not is_open_weights(path):
         return open_biomedparse(path, execution)
     return open_weights(path, execution)
+
+
+def _call_factory(text: str, spec: ModelSpec) -> Model:
+    """The model that a factory makes; ModelError where it takes no spec, gives no model or ends the program."""
+    factory, expected = _import_factory(text), "expected a factory that takes a ModelSpec and returns a Model"
+    try:
+        inspect.signature(factory).bind(spec)
+    except TypeError as error:
+        raise ModelError(f"model {text}: {error}; {expected}") from error
+    try:
+        model = factory(spec)
+    except SystemExit as error:  # which would end a worker's loop, and leave the run waiting for it
+        raise ModelError(f"model {text}: its factory ends the program ({error}); {expected}") from error
+    if missing := [name for name in MODEL_PARTS if not hasattr(model, name)]:
+        found = f"{type(model).__name__} without {', '.join(missing)}"
+        raise ModelError(f"model {text}: its factory gave {found}; {expected}")
+    return model
 
 
 def _import_factory(text: str) -> Callable[[ModelSpec], Model]:
