@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.readers import ArrayReader, draw_noise
-from wsiparse.errors import PlanError
+from wsiparse.errors import MppError, PlanError
 from wsiparse.geometry import Grid
 from wsiparse.slides.slide import Slide
 from wsiparse.tiles.plan import Tiling, choose_grid, plan_tiles
@@ -103,6 +103,15 @@ def test_a_canvas_has_whole_pixels_of_the_slide_where_it_can() -> None:
     assert choose_grid(slide, 3.0) == slide.grid.at_mpp(3 * 0.9996)
     for mpp in (0.06, 0.2, 0.6, 1.5):
         assert choose_grid(slide, mpp) == slide.grid.at_mpp(mpp)
+
+
+def test_a_slide_that_would_be_magnified_into_nothing_is_refused() -> None:
+    slide = Slide("s", "p", (Grid(400, 300, 20.0),), "manifest")
+    assert choose_grid(slide, 2.5) == slide.grid.at_mpp(2.5)
+    with pytest.raises(
+        MppError, match=r"20 µm per pixel \(manifest\) for what is looked for at 0.25; expected at most 8"
+    ):
+        choose_grid(slide, 0.25)
 
 
 @pytest.mark.parametrize(("overlap", "side"), [(64, 4), (-2, 4), (3, 4), (8, 0)])

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.errors import PlanError
+from wsiparse.errors import MppError, PlanError
 from wsiparse.geometry import Grid, Region
 from wsiparse.slides.slide import Slide
 from wsiparse.slides.tissue import TissueMask
@@ -125,13 +125,21 @@ class TilePlan:
 
 SNAP = 0.03
 """What lies within 3 % of the working mpp is taken for it; the canvas then says its own mpp."""
+MOST_MAGNIFIED = 8.0
+"""Scale beyond which nothing is there to be seen, and a stated mpp is taken for a slip, such as 20 for 20 times."""
 
 
 def choose_grid(slide: Slide, mpp: float) -> Grid:
     """The canvas of a slide for a working mpp: the nearest that is made of stored pixels without fractions, else exact.
 
     That is a stored level where one is close enough, or else one whose pixels are averaged or doubled as a whole.
+    Raises MppError where the slide would be magnified more than `MOST_MAGNIFIED` times.
     """
+    if slide.mpp > MOST_MAGNIFIED * mpp:
+        raise MppError(
+            f"{slide.id}: {slide.mpp:g} µm per pixel ({slide.mpp_source}) for what is looked for at {mpp:g}; expected "
+            f"at most {MOST_MAGNIFIED:g} times that; correct the mpp, which is no magnification, or name other targets"
+        )
     near = min(slide.levels, key=lambda level: abs(level.mpp / mpp - 1))
     if abs(near.mpp / mpp - 1) <= SNAP:
         return near

@@ -9,10 +9,8 @@ import numpy as np
 
 from wsiparse.errors import InputError
 from wsiparse.ontology import Ontology, Target
+from wsiparse.tiles.plan import MOST_MAGNIFIED
 from wsiparse.training.dataset import Picture, Supervision
-
-MOST_MAGNIFIED = 8.0
-"""Scale beyond which an image's own mpp is taken for a slip, such as a magnification: 20 for 0.5."""
 
 
 def find_mpp(picture: Picture, mpps: Mapping[str, float]) -> float | None:
