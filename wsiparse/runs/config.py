@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from wsiparse.errors import InputError
+from wsiparse.kinds import is_text
 from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
+NAME_FILES = ("model", "weights", "ontology", "validity")
+"""Settings that may name a file."""
 ANSWERING = {"precision", "input_side", "skip_absent", "views"}
 """Settings that change what a model answers."""
 
@@ -92,7 +95,7 @@ class RunConfig(BaseModel):
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory that may be used; None takes what the machine, its cgroup or the batch system leaves."""
 
-    @field_validator("model", "weights", "ontology", "validity", mode="before")
+    @field_validator(*NAME_FILES, mode="before")
     @classmethod
     def _name_file(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -110,21 +113,35 @@ class RunConfig(BaseModel):
 
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> RunConfig:
-    """The settings of a TOML file, with others above them, as of a command; a wrong one is named in one line."""
-    settings = {**(read_toml(Path(path)) if path else {}), **overrides}
-    settings.pop("slurm", None)  # how the run is handed in is no setting of the run
+    """The settings of a TOML file, with others above them, as of a command; a wrong one is named in one line.
+
+    A file that the TOML file names may lie beside it, else it is seen from the working folder, as those of a command.
+    """
+    settings = {**(_read_settings(Path(path)) if path else {}), **overrides}
     try:
         return RunConfig(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        where, found = ".".join(str(part) for part in first["loc"]), first.get("input")
-        source = "" if first["loc"][0] in overrides else f"{path}: "
-        raise InputError(f"{source}setting {where!r} is {found!r}: {say_wanted(first)}") from error
+        source = "" if error.errors()[0]["loc"][0] in overrides else f"{path}: "
+        raise InputError(f"{source}{say_wrong(error, RunConfig)}") from error
 
 
-def say_wanted(wrong: Mapping[str, Any]) -> str:
-    """What a setting should have been, of one of pydantic's errors, in the words of TOML and Python."""
-    return 'expected a list, such as ["…"]' if wrong["type"] == "tuple_type" else str(wrong["msg"])
+def _read_settings(path: Path) -> dict[str, Any]:
+    settings = read_toml(path)
+    settings.pop("slurm", None)  # how the run is handed in is no setting of the run
+    beside = {name: path.parent / settings[name] for name in NAME_FILES if is_text(settings.get(name))}
+    return settings | {name: str(file) for name, file in beside.items() if file.is_file()}
+
+
+def say_wrong(error: ValidationError, model: type[BaseModel], table: str = "") -> str:
+    """The first setting that pydantic refused, what it is, and what it should have been in the words of TOML."""
+    first = error.errors()[0]
+    where, wanted = ".".join([*filter(None, [table]), *map(str, first["loc"])]), str(first["msg"])
+    if first["type"] == "tuple_type":
+        wanted = 'expected a list, such as ["…"]'
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1, cutoff=0.0)
+        wanted = f"no such setting; the nearest is {near[0]!r}"
+    return f"setting {where!r} is {first.get('input')!r}: {wanted}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -16,13 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsiparse.errors import InputError, RunError
 from wsiparse.files import write_whole
-from wsiparse.runs.config import read_toml, say_wanted
+from wsiparse.runs.config import NAME_FILES, read_toml, say_wrong
 from wsiparse.runs.connect import ROLES, THREADS
 from wsiparse.slides.remote import is_remote
 
 FOLDER = "submit"
-NAME_FILES = ("model", "weights", "ontology", "validity")
-"""Settings that may name a file, found from where the command was given and not from where a script is handed in."""
 PATIENCE = "--death-timeout 120"
 """A worker without a scheduler for so many seconds ends."""
 
@@ -83,7 +81,7 @@ class Submission:
 
 
 def _place(name: str, value: Any) -> Any:
-    """A setting that names a file that is there as its absolute path."""
+    """A setting that names a file that is there as its absolute path: a script is handed in from elsewhere."""
     return str(Path(value).resolve()) if name in NAME_FILES and Path(value).is_file() else value
 
 
@@ -93,9 +91,7 @@ def load_slurm(path: Path | None) -> SlurmConfig:
     try:
         return SlurmConfig.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["slurm", *map(str, first["loc"])])
-        raise InputError(f"{path}: setting {where!r} is {first.get('input')!r}: {say_wanted(first)}") from error
+        raise InputError(f"{path}: {say_wrong(error, SlurmConfig, 'slurm')}") from error
 
 
 def spell_settings(settings: Mapping[str, Any]) -> list[str]:
