@@ -18,7 +18,7 @@ from PIL import Image
 
 from wsiparse.errors import SlideError
 from wsiparse.geometry import Region
-from wsiparse.slides.files import fingerprint_file
+from wsiparse.slides.files import check_file, fingerprint_file
 from wsiparse.slides.handle import Count, Handle
 from wsiparse.slides.levels import Size, blank_pixels, build_levels, cut_region
 from wsiparse.slides.mpp import choose_scale, read_scales
@@ -48,8 +48,10 @@ def open_handle(path: str) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
+        check_file(Path(path))  # once described, it may be gone or out of reach
         raise SlideError(f"{path}: not a slide that OpenSlide knows; convert it to a pyramidal TIFF") from error
     except openslide.OpenSlideError as error:
+        check_file(Path(path))
         raise SlideError(f"{path}: OpenSlide cannot open it ({error}); copy it again or convert it") from error
 
 
