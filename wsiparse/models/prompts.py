@@ -32,7 +32,9 @@ def tokenize_prompt(text: str, buckets: int) -> NDArray[np.int64]:
     """
     words = split_prompt(text)
     if not words:
-        raise TargetError(f"prompt {text!r} holds no word; expected the name of something to find; write what to find")
+        raise TargetError(
+            f"prompt {text!r} holds no word of letters from a to z or digits; write in English what to find"
+        )
     tokens = np.zeros((WORDS, PIECES), np.int64)  # [WORDS, PIECES]
     for row, word in zip(tokens, words, strict=False):
         pieces = _cut_word(word)[:PIECES]
