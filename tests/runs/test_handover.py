@@ -158,9 +158,16 @@ def test_shards_on_machines_of_their_own_share_an_address(
     for shard in ("0/2", "1/2"):
         monkeypatch.setenv(STAGING_VARIABLE, str(tmp_path / f"host {shard[0]}"))
         assert run(slides, URL, "--shard", shard) == 0
-    there = hash_bucket(tmp_path / "there")
-    assert {name for name in expected if there[name] != expected[name]} <= {"summary.csv"}
-    assert there.keys() == expected.keys()
+    assert hash_bucket(tmp_path / "there") == expected
+
+
+def test_slides_that_join_on_another_machine_leave_the_others_in_the_summary(
+    slides: Path, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("s0", "s1", "s2"):
+        monkeypatch.setenv(STAGING_VARIABLE, str(tmp_path / f"host {name}"))
+        assert run(slides / f"{name}.svs", URL) == 0
+    assert hash_bucket(tmp_path / "there")["summary.csv"] == expected["summary.csv"]
 
 
 def test_a_second_run_is_told_who_holds_the_address(slides: Path, capfd: pytest.CaptureFixture[str]) -> None:

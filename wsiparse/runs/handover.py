@@ -21,10 +21,11 @@ import orjson
 from wsiparse.runs.address import Address, find_local, open_address
 from wsiparse.runs.address_lock import hold_address
 from wsiparse.runs.manifest import ManifestRow
-from wsiparse.runs.marks import BEGINNING, DONE, FAILED, MARKS, read_marks, write_files
+from wsiparse.runs.marks import BEGINNING, DONE, FAILED, MARKS, fetch_state, read_marks, write_files
 from wsiparse.runs.pipeline import BlockRecord, Listener
 from wsiparse.runs.retry import retry_passing
 from wsiparse.runs.run import EXPORTS, RECORDS, Run, Start, State, refuse_other
+from wsiparse.runs.summary import write_summary
 from wsiparse.slides.remote import name_remote
 
 STAGING_VARIABLE = "WSIPARSE_STAGING"
@@ -92,6 +93,15 @@ class Handover:
         """Wait for what is being sent, and send the run's own records."""
         self._settle(0)
         self.address.send(self.run.path, [name for name in RECORDS if (self.run.path / name).exists()])
+        self._summarize_all()
+
+    def _summarize_all(self) -> None:
+        """Tell of slides of other shards and commands as well: their marks are there, and not all of them here."""
+        sent: dict[str, State] | None = None
+        with tempfile.TemporaryDirectory() as copy:
+            while (states := write_summary(fetch_state(self.address, Path(copy)))) != sent:
+                self.address.send(Path(copy), ["summary.csv"])
+                sent = states
 
     def _take_records(self) -> None:
         found = self.address.read(BEGINNING)

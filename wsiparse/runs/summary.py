@@ -13,15 +13,17 @@ FOUND = ("target", "objects", "area_um2", "mean_probability", "selected", "refus
 COLUMNS = ("slide", "state", "reason", *FOUND, "mpp", "tissue_share", "unreadable_pixels")
 
 
-def write_summary(run: Run) -> None:
-    """Write summary.csv from the files of the slides; slides that are not done have one row without a target.
+def write_summary(run: Run) -> dict[str, State]:
+    """Write summary.csv from the files of the slides, and return the states that it tells.
 
-    Shards that end at the same moment may each write it: whoever sees a slide change meanwhile writes again.
+    Slides that are not done have one row without a target. Shards that end at the same moment may each write it:
+    whoever sees a slide change meanwhile writes again.
     """
     written: dict[str, State] = {}
     while (states := {row.id: run.state(row.id) for row in run.rows}) != written:
         _write_rows(run, states)
         written = states
+    return written
 
 
 def _write_rows(run: Run, states: dict[str, State]) -> None:
