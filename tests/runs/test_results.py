@@ -40,9 +40,27 @@ def test_a_map_that_a_slide_has_not_is_refused_with_those_it_has(results: Result
 def test_a_map_is_indexed_as_an_array_is(results: Results) -> None:
     red = results.probability("red", "one")
     whole = np.asarray(red)
-    for key in (np.s_[0:0], np.s_[:, 5:5], np.s_[3, 7:7], np.s_[2:9, ::3], np.s_[-1], np.s_[4, 5]):
+    slices = np.s_[0:0], np.s_[:, 5:5], np.s_[3, 7:7], np.s_[2:9, ::3], np.s_[-1], np.s_[4, 5], np.s_[::-1, -9::-2], ()
+    lists: tuple[Any, ...] = (
+        np.s_[[4, 2, 9], [-1, 0, 5]],
+        np.s_[:, [3, 1]],
+        np.ix_([4, 2], [7, 9]),
+        np.s_[[]],
+        [[4, 2], [0, 0]],
+    )
+    others = (
+        whole > 200,
+        (whole[:, 0] > 200, slice(3, 5)),
+        np.s_[None, ..., 3:5, None],
+        np.s_[..., 2:3, 5:9],
+        (slice(2),),
+    )
+    for key in (*slices, *lists, *others):
         assert np.array_equal(red[key], whole[key])
         assert red[key].shape == whole[key].shape
+    for beyond in (np.s_[999], np.s_[1, 2, 3]):
+        with pytest.raises(IndexError):
+            red[beyond]
 
 
 def test_a_failed_slide_is_tried_again_from_python_too(make_slide: MakeSlide, tmp_path: Path) -> None:

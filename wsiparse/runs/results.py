@@ -55,19 +55,23 @@ class ProbabilityMap:
         return values
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        rows, columns = np.s_[key] if isinstance(key, tuple) else (key, slice(None))
-        y, x = (np.arange(size)[part] for size, part in zip(self.shape, (rows, columns), strict=True))
-        if not (y.size and x.size):
-            return np.zeros((*y.shape, *x.shape), np.uint8)
-        low_y, low_x, high_y, high_x = (
-            int(f(a)) for f in (np.min, np.max) for a in (np.atleast_1d(y), np.atleast_1d(x))
-        )
+        axes = np.ogrid[: self.shape[0], : self.shape[1]]
+        rows, columns = (np.asarray(np.broadcast_to(axis, self.shape)[key]) for axis in axes)  # of each picked pixel
+        if not rows.size:
+            return np.zeros(rows.shape, np.uint8)
+        y, x = _drop_repeats(rows), _drop_repeats(columns)
+        low_y, low_x, high_y, high_x = (int(f(a)) for f in (np.min, np.max) for a in (y, x))
         values = self.read(Region(low_x, low_y, high_x - low_x + 1, high_y - low_y + 1))
-        picked: NDArray[np.uint8] = values[y - low_y][..., x - low_x]
+        picked: NDArray[np.uint8] = values[y - low_y, x - low_x]
         return picked
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.read(self.grid.region).astype(dtype or np.uint8)
+
+
+def _drop_repeats(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places without the axes along which NumPy repeats them: those of slices take no memory."""
+    return places[tuple(slice(None) if step else slice(1) for step in places.strides)]
 
 
 @dataclass(frozen=True)
