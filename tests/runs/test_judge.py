@@ -253,11 +253,13 @@ def test_one_target_and_empty_maps_are_recognised(
 def test_another_way_of_judging_is_another_run(make_slide: MakeSlide, tmp_path: Path, fits: Path) -> None:
     slide = make_slide(301, 203)
     wsiparse.run(slide, tmp_path / "out", **RIVALS)
-    for changed in ({"recognition": "paper"}, {"validity": str(fits)}, {"drop_refused": True}, {"refuse_below": 0.1}):
+    for changed in ({"recognition": "paper"}, {"validity": str(fits)}, {"refuse_below": 0.1}):
         with pytest.raises(RunError, match="another model, targets, settings"):
             wsiparse.run(slide, tmp_path / "out", **RIVALS, **changed)
     moved = shutil.copy(fits, tmp_path / "moved.json")
     wsiparse.run(slide, tmp_path / "tested", **RIVALS, validity=str(fits))
+    with pytest.raises(RunError, match="another model, targets, settings"):
+        wsiparse.run(slide, tmp_path / "tested", **RIVALS, validity=str(fits), drop_refused=True)
     wsiparse.run(slide, tmp_path / "tested", **RIVALS, validity=str(moved))
 
 
@@ -267,6 +269,9 @@ def test_wrong_settings_are_named(make_slide: MakeSlide, tmp_path: Path, fits: P
     foreign = Target("nuclei", "nuclei in pathology", "cell", (0, 0, 0), 0.5)
     with pytest.raises(InputError, match=r"fits of alpha, gamma, expected some of nuclei.*models calibrate"):
         make_rules(RunConfig(validity=str(fits)), "rivals", [foreign])
+    for validity in (None, "off"):  # nothing is tested, so that nothing would be dropped
+        with pytest.raises(InputError, match=r"drop_refused: no fits for any of nuclei, .*--validity"):
+            make_rules(RunConfig(validity=validity, drop_refused=True), "rivals", [foreign])
     command = ["run", str(make_slide(301, 203)), "-o", str(tmp_path / "o"), "--cluster", "serial", "--no-tissue"]
     assert main([*command, "--model", "tests.tiny:build_rivals", "--validity", str(tmp_path / "none.json")]) == 2
     assert not (tmp_path / "o").exists()

@@ -37,11 +37,18 @@ class Rules:
 def make_rules(config: RunConfig, model: str, targets: Sequence[Target]) -> Rules:
     """The rules of a config for a model, by its name, and the targets of a run.
 
-    Raises InputError for fits that cannot be read, and for fits named by the config that know none of the targets.
+    Raises InputError for fits that cannot be read, for fits named by the config that know none of the targets, and
+    where what is refused is to be dropped but nothing is tested.
     """
+    fits = _find_fits(config, model, targets)
+    if config.drop_refused and not fits:
+        raise InputError(
+            f"drop_refused: no fits for any of {', '.join(t.name for t in targets)}, so that nothing is ever refused; "
+            "expected some by which to test; name them with --validity, or leave --drop-refused out"
+        )
     selection = RULES.get(config.recognition)
     chosen = replace(selection, share=config.win_share) if selection else None
-    return Rules(_find_fits(config, model, targets), config.refuse_below, config.drop_refused, chosen)
+    return Rules(fits, config.refuse_below, config.drop_refused, chosen)
 
 
 def _find_fits(config: RunConfig, model: str, targets: Sequence[Target]) -> Fits:
