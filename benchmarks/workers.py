@@ -20,7 +20,7 @@ from typing import Any
 
 from distributed import Worker
 
-from wsiparse.runs import cluster, connect
+from wsiparse.runs import cluster, roles
 from wsiparse.runs.clock import StageClock
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.order import Order
@@ -86,7 +86,7 @@ def skip_storing(step: Step) -> Step:
 
 async def work_until_closed(scheduler_file: str, count: int) -> None:
     """Start the workers, and end with the scheduler."""
-    start = functools.partial(Worker, nthreads=connect.THREADS, resources=dict(connect.ROLES), memory_limit=0)
+    start = functools.partial(Worker, nthreads=roles.THREADS, resources=dict(roles.ROLES), memory_limit=0)
     async with AsyncExitStack() as stack:
         workers = [start(scheduler_file=scheduler_file, dashboard=False) for _ in range(count)]
         for worker in workers:

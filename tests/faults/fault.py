@@ -23,7 +23,7 @@ import dask
 import distributed
 
 from wsiparse import cli
-from wsiparse.runs.connect import ROLES
+from wsiparse.runs.roles import ROLES
 
 KILLED = -9
 """Exit code of a process that was struck."""

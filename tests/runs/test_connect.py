@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from distributed import LocalCluster
 
 from tests.conftest import MakeSlide
 from tests.runs.conftest import TONE, Start
+from tests.waiting import wait_for
+from wsiparse import __version__
 from wsiparse.errors import InputError
 from wsiparse.models.devices import VISIBLE
 from wsiparse.runs import connect as connecting
+from wsiparse.runs import roles
 from wsiparse.runs import workers as counting
 from wsiparse.runs.config import RunConfig
 from wsiparse.runs.connect import connect
@@ -38,11 +42,42 @@ def test_workers_without_a_role_are_told_how_to_start(resources: dict[str, int] 
 def test_workers_may_come_later(caplog: pytest.LogCaptureFixture) -> None:
     with (
         start_cluster(0, None) as cluster,
-        caplog.at_level(logging.WARNING, connecting.__name__),
+        caplog.at_level(logging.WARNING, roles.__name__),
         connect(RunConfig(cluster=cluster.scheduler_address)) as client,
     ):
         assert client.status == "running"
     assert "no workers yet" in caplog.text
+
+
+def test_workers_that_leave_for_good_are_told_and_those_that_come_after_them(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roles, "LOOK_SECONDS", 0.1)
+    with (
+        start_cluster(1, dict(roles.ROLES)) as cluster,
+        caplog.at_level(logging.WARNING, roles.__name__),
+        connect(RunConfig(cluster=cluster.scheduler_address)),
+    ):
+        cluster.scale(0)
+        wait_for(lambda: "has no workers; the run waits" in caplog.text)
+        cluster.scale(1)
+        wait_for(lambda: "has workers again" in caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [("0.0.1", "wsiparse 0.0.1, this command"), (ModuleNotFoundError("wsiparse"), "no wsiparse")]
+)
+def test_workers_without_this_version_are_refused(found: object, told: str) -> None:
+    class Client:
+        def scheduler_info(self, *, n_workers: int) -> dict[str, Any]:
+            return {"workers": {"tcp://a:1": {"resources": roles.ROLES}}}
+
+        def run(self, function: Callable[..., Any], /, *arguments: Any, on_error: str) -> dict[str, Any]:
+            assert function(*arguments) == __version__
+            return {"tcp://a:1": found}
+
+    with pytest.raises(InputError, match=f"worker tcp://a:1 has {told}"):
+        roles.check_workers(Client(), "tcp://b:2")
 
 
 def test_a_misspelt_name_is_not_waited_for() -> None:

@@ -17,12 +17,10 @@ from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 from wsiparse.errors import InputError
 from wsiparse.models.devices import VISIBLE, name_visible
 from wsiparse.runs.config import RunConfig
+from wsiparse.runs.roles import ROLES, THREADS, check_workers, watch_roles
 from wsiparse.runs.signals import leave_signals_to_parent
 from wsiparse.runs.workers import count_shared, count_threads, count_workers
 
-THREADS = 4
-"""Threads a worker: one predicts, two read ahead, one stores."""
-ROLES = {"GPU": 1, "READ": 2}
 JOB_SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 SCHEDULER_FILE_SECONDS = 300
 """How long a scheduler that a batch system starts may take to write its file."""
@@ -32,20 +30,23 @@ having died once more, it closes the nanny for good, and in the end a run withou
 QUIET = logging.CRITICAL
 """Dask's own threshold on clusters started here: what it says of a failed task, with a traceback, a run says itself."""
 
-_log = logging.getLogger(__name__)
-
 
 @contextmanager
 def connect(config: RunConfig) -> Iterator[Client]:
     """The client of a config's cluster: local threads or processes, a batch system's jobs, or one that is there."""
     if config.cluster in JOB_SYSTEMS:
-        with _start_jobs(config.cluster, config.workers or 1) as cluster, Client(cluster) as client:
+        with (
+            _start_jobs(config.cluster, config.workers or 1) as cluster,
+            Client(cluster) as client,
+            watch_roles(client, config.cluster),
+        ):
             yield client
         return
     if config.cluster != "local":
         with _reach(config.cluster) as client:
-            _check_workers(client, config.cluster)
-            yield client
+            check_workers(client, config.cluster)
+            with watch_roles(client, config.cluster):
+                yield client
         return
     workers, accelerators = count_workers(config), count_shared(config.device)
     with (
@@ -84,21 +85,6 @@ def _reach(cluster: str) -> Client:
         return Client(cluster, timeout=20) if by_address else Client(scheduler_file=cluster, timeout=20)
     except OSError as error:
         raise InputError(f"cluster {cluster}: no scheduler answers; start one with `dask scheduler`") from error
-
-
-def _check_workers(client: Client, cluster: str) -> None:
-    """Raise InputError where no worker takes tasks of some role: they would wait for ever and say nothing."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if not workers:
-        _log.warning("cluster %s has no workers yet: waiting for one", cluster)
-        return
-    missing = [role for role in ROLES if not any(worker["resources"].get(role) for worker in workers)]
-    if missing:
-        roles = " ".join(f"{role}={count}" for role, count in ROLES.items())
-        raise InputError(
-            f"cluster {cluster}: none of its {len(workers)} workers has the resource {missing[0]}; "
-            f'start them with `dask worker ADDRESS --nthreads {THREADS} --resources "{roles}"`'
-        )
 
 
 def _wait_for_file(cluster: str) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsiparse.errors import InputError, RunError
 from wsiparse.files import write_whole
 from wsiparse.runs.config import NAME_FILES, read_toml, say_wrong
-from wsiparse.runs.connect import ROLES, THREADS
+from wsiparse.runs.roles import ROLES, THREADS
 from wsiparse.slides.remote import is_remote
 
 FOLDER = "submit"

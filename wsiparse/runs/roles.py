@@ -1,0 +1,100 @@
+"""What workers are started for, and whether somebody's cluster has such workers: at first, and as long as a run lasts.
+
+This knows no Dask: it is handed a client.
+"""
+
+from __future__ import annotations
+
+import logging
+import pkgutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from wsiparse import __version__
+from wsiparse.errors import InputError
+
+THREADS = 4
+"""Threads a worker: one predicts, two read ahead, one stores."""
+ROLES = {"GPU": 1, "READ": 2}
+LOOK_SECONDS, LEAVE_SECONDS = 15.0, 5.0
+"""Between two looks at the workers, and until one that a lost scheduler does not answer is given up."""
+NOBODY = "it has no workers"
+
+logger = logging.getLogger(__name__)
+
+
+class Workers(Protocol):
+    """What is asked of a cluster's client."""
+
+    def scheduler_info(self, *, n_workers: int) -> Mapping[str, Any]:
+        """What the scheduler says of itself and its workers."""
+
+    def run(self, function: Callable[..., Any], /, *arguments: Any, on_error: str) -> Mapping[str, Any]:
+        """The answers of all workers, by their addresses."""
+
+
+def check_workers(client: Workers, cluster: str) -> None:
+    """Raise InputError where tasks would wait for ever, as no worker takes them, or could not be done."""
+    lacking = find_lacking(client)
+    if lacking == NOBODY:
+        logger.warning("cluster %s has no workers yet: waiting for one", cluster)
+    elif lacking:
+        roles = " ".join(f"{role}={count}" for role, count in ROLES.items())
+        raise InputError(
+            f"cluster {cluster}: {lacking}; "
+            f'start them with `dask worker ADDRESS --nthreads {THREADS} --resources "{roles}"`'
+        )
+    _check_version(client, cluster)
+
+
+def _check_version(client: Workers, cluster: str) -> None:
+    # Named in words of the standard library: what a worker does not have, it cannot be asked by.
+    found = client.run(pkgutil.resolve_name, "wsiparse:__version__", on_error="return")
+    for worker, version in found.items():
+        if version != __version__:
+            has = "no wsiparse" if isinstance(version, ImportError) else f"wsiparse {version}"
+            raise InputError(
+                f"cluster {cluster}: its worker {worker} has {has}, this command is {__version__}; start the workers "
+                "in an environment that has the same version"
+            )
+
+
+@contextmanager
+def watch_roles(client: Workers, cluster: str) -> Iterator[None]:
+    """Tell, while the block lasts, when no worker takes tasks of some role any more, and when one does again."""
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_watch, args=(client, cluster, find_lacking(client), stop), daemon=True, name="roles"
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(LEAVE_SECONDS)
+
+
+def find_lacking(client: Workers) -> str:
+    """What a cluster has not got that a run needs; nothing where there is all."""
+    workers = client.scheduler_info(n_workers=-1).get("workers", {}).values()
+    if not workers:
+        return NOBODY
+    missing = [role for role in ROLES if not any(worker["resources"].get(role) for worker in workers)]
+    return f"none of its {len(workers)} workers has the resource {missing[0]}" if missing else ""
+
+
+def _watch(client: Workers, cluster: str, told: str, stop: threading.Event) -> None:
+    before = told
+    while not stop.wait(LOOK_SECONDS):
+        try:
+            lacking = find_lacking(client)
+        except (OSError, RuntimeError):
+            continue  # a scheduler that is lost is the run's own affair
+        # Twice, for a nanny takes some seconds to start a worker anew.
+        if lacking == before and lacking != told:
+            state = f"{lacking}; the run waits for one" if lacking else "it has workers again"
+            logger.warning("cluster %s: %s", cluster, state)
+            told = lacking
+        before = lacking
