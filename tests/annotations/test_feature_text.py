@@ -55,7 +55,7 @@ def test_features_say_what_a_json_encoder_says(
 ) -> None:
     annotations = [make_annotation(n, *row) for n, row in enumerate(rows)]
     batch = Batch.of(annotations)
-    texts = FeatureText(TARGETS, {"run": "r1"}).write(batch, batch.polygons, [f"id{n}" for n in range(len(rows))])
+    texts = FeatureText(TARGETS).write(batch, batch.polygons, [f"id{n}" for n in range(len(rows))])
     for n, (annotation, text) in enumerate(zip(annotations, texts, strict=True)):
         feature = json.loads(text)
         assert list(feature) == ["type", "id", "geometry", "properties"]
@@ -64,7 +64,7 @@ def test_features_say_what_a_json_encoder_says(
         assert feature["properties"]["measurements"] == expect_measurements(annotation)
         second = {"Runner-up": annotation.runner_up.target} if annotation.runner_up else {}
         prompts = {target.name: {"prompt": target.prompt} for target in TARGETS}
-        assert feature["properties"]["metadata"] == {**prompts.get(annotation.target, {}), **second, "run": "r1"}
+        assert feature["properties"]["metadata"] == {**prompts.get(annotation.target, {}), **second}
 
 
 def expect_measurements(annotation: Annotation) -> dict[str, float]:

@@ -139,13 +139,6 @@ def test_a_file_that_says_level_0_is_not_moved(tmp_path: Path) -> None:
     assert annotation.polygon.equals(shapely.box(10, 10, 20, 20))
 
 
-def test_the_caller_knows_better_than_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "labels.geojson"
-    path.write_text(json.dumps(feature(SQUARE)))
-    (annotation,) = read_geojson(path, CROPPED, "level0").annotations
-    assert annotation.polygon.equals(shapely.box(10, 10, 20, 20))
-
-
 def test_a_zip_is_read_member_by_member(tmp_path: Path) -> None:
     path = tmp_path / "labels.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -140,13 +140,13 @@ def test_instances_are_detections_and_every_class_has_a_colour(tmp_path: Path) -
 
 def test_measurements_are_never_nan_and_metadata_are_strings(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
-    with open_geojson(path, SLIDE, TARGETS, {"run": "r1"}) as writer:
+    with open_geojson(path, SLIDE, TARGETS) as writer:
         writer.write(Batch.of([Annotation("gland", SQUARE.polygon, float("nan"), float("inf"))]))
         writer.write(Batch.of([SQUARE]))
     first, second = (feature["properties"] for feature in load_features(path))
     assert first["measurements"] == {}
     assert second["measurements"] == {"Area µm^2": 6.25, "Mean probability": 0.9}
-    assert second["metadata"] == {"prompt": GLAND.prompt, "run": "r1"}
+    assert second["metadata"] == {"prompt": GLAND.prompt}
 
 
 def test_coordinates_have_two_decimals_and_one_part_is_a_polygon(tmp_path: Path) -> None:

@@ -63,10 +63,10 @@ class Batch:
         return map(Annotation, self.targets, self.polygons, areas, means, measured, runners_up)
 
 
-def cut_batches(annotations: Iterable[Annotation], size: int = _BATCH) -> Iterator[list[Annotation]]:
-    """Lists of `size` annotations in their order; the last one holds what is left and is never empty."""
+def cut_batches(annotations: Iterable[Annotation]) -> Iterator[list[Annotation]]:
+    """Lists of some thousand annotations in their order; the last one holds what is left and is never empty."""
     stream = iter(annotations)
-    while batch := list(islice(stream, size)):
+    while batch := list(islice(stream, _BATCH)):
         yield batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,10 @@ _NOTHING = b"null"
 
 
 class FeatureText:
-    """Writes features of annotations, which QuPath shows and keeps; `metadata` goes to every one of them."""
+    """Writes features of annotations, which QuPath shows and keeps."""
 
-    def __init__(self, targets: Sequence[Target], metadata: Mapping[str, str]) -> None:
+    def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = {target.name: target for target in targets}
-        self._metadata = dict(metadata)
         self._kinds: dict[tuple[str, str | None], tuple[bytes, bytes]] = {}
 
     def write(self, batch: Batch, polygons: Polygons, ids: Sequence[str]) -> list[bytes]:
@@ -47,7 +46,7 @@ class FeatureText:
             target = self._targets.get(name)
             head = orjson.dumps(_describe_class(name, target))[1:-1] + b',"measurements":{'
             second = {} if runner_up is None else {RUNNER_UP: runner_up}
-            metadata = {**({"prompt": target.prompt} if target else {}), **second, **self._metadata}
+            metadata = {**({"prompt": target.prompt} if target else {}), **second}
             self._kinds[key] = head, b'},"metadata":' + orjson.dumps(metadata)
         return self._kinds[key]
 

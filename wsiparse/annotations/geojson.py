@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,21 +63,21 @@ class Labels:
     """Annotations that QuPath keeps with a nucleus: their outline is the cell's."""
 
 
-def read_geojson(path: str | Path, slide: Slide, space: CoordinateSpace | None = None) -> Labels:
+def read_geojson(path: str | Path, slide: Slide) -> Labels:
     """Annotations of a slide from any form of GeoJSON that QuPath writes: plain, gzipped or zipped.
 
-    Without `space` the file's own statement decides, else QuPath's habit of shifting by the slide's bounds. Areas are
-    those of the outlines. Raises ReferenceFileError, with the place, for a file that cannot be read as a whole.
+    Its origin is what the file states, else QuPath's habit of shifting by the slide's bounds. Areas are those of the
+    outlines. Raises ReferenceFileError, with the place, for a file that cannot be read as a whole.
     """
-    parts = [_read_document(document, slide, space, path) for document in read_documents(path)]
+    parts = [_read_document(document, slide, path) for document in read_documents(path)]
     annotations = tuple(annotation for part in parts for annotation in part.annotations)
     classes = frozenset[str]().union(*(part.skipped_classes for part in parts))
     skipped, repaired, cells = (sum(getattr(part, name) for part in parts) for name in ("skipped", "repaired", "cells"))
     return Labels(annotations, skipped, repaired, classes, cells)
 
 
-def _read_document(document: Any, slide: Slide, space: CoordinateSpace | None, path: str | Path) -> Labels:
-    origin = find_origin(slide, space or _stated_space(document))
+def _read_document(document: Any, slide: Slide, path: str | Path) -> Labels:
+    origin = _find_origin(slide, _stated_space(document))
     seen, repaired, cells = 0, 0, 0
     annotations: list[Annotation] = []
     left_out: set[str] = set()
@@ -113,7 +113,7 @@ def _stated_space(document: Any) -> CoordinateSpace:
     return "level0" if stated == "level0" else "qupath_openslide"
 
 
-def find_origin(slide: Slide, space: CoordinateSpace) -> tuple[int, int]:
+def _find_origin(slide: Slide, space: CoordinateSpace) -> tuple[int, int]:
     """Level-0 pixel of the full slide at which a coordinate space begins."""
     bounds = slide.bounds if space == "qupath_openslide" else None
     return (bounds.x, bounds.y) if bounds else (0, 0)
@@ -122,11 +122,11 @@ def find_origin(slide: Slide, space: CoordinateSpace) -> tuple[int, int]:
 class _GeojsonFile:
     """Features one batch after another, and how many."""
 
-    def __init__(self, file: BinaryIO, slide: Slide, targets: Sequence[Target], metadata: Mapping[str, str]) -> None:
+    def __init__(self, file: BinaryIO, slide: Slide, targets: Sequence[Target]) -> None:
         self.count = 0
         self._file = file
         self._slide = slide
-        self._text = FeatureText(targets, metadata)
+        self._text = FeatureText(targets)
         self._identities = Identities(slide.id)
 
     def write(self, batch: Batch) -> None:
@@ -139,7 +139,7 @@ class _GeojsonFile:
         self.count += len(features)
 
     def _place(self, batch: Batch) -> Polygons:
-        origin = find_origin(self._slide, "qupath_openslide")
+        origin = _find_origin(self._slide, "qupath_openslide")
         if batch.on_grid and not any(origin):
             return batch.polygons
         try:
@@ -166,21 +166,19 @@ class GeojsonWriter:
 
 
 @contextmanager
-def open_geojson(
-    path: str | Path, slide: Slide, targets: Sequence[Target], metadata: Mapping[str, str] | None = None
-) -> Iterator[GeojsonWriter]:
+def open_geojson(path: str | Path, slide: Slide, targets: Sequence[Target]) -> Iterator[GeojsonWriter]:
     """A FeatureCollection that QuPath opens, gzipped where the name ends in `.gz`; equal input gives equal bytes.
 
     Coordinates count from the origin that QuPath shows: the slide's bounds, where it states them. Targets with
-    `instances` become detections, all else annotations; a class that is no target is grey. `metadata` goes to every
-    object. The file appears when the block ends well. Raises OutputError where it cannot be written or has no folder.
+    `instances` become detections, all else annotations; a class that is no target is grey. The file appears when the
+    block ends well. Raises OutputError where it cannot be written or has no folder.
     """
     space = "qupath_openslide" if slide.bounds else "level0"
     header = {"version": __version__, "slide": slide.id, "coordinate_space": space}
     path = Path(path)
     with write_whole(path, within=path.parent) as partial, _open_packed(partial, path.suffix == ".gz") as file:
         file.write(b'{"type":"FeatureCollection","wsiparse":' + orjson.dumps(header) + b',"features":[')
-        features = _GeojsonFile(file, slide, targets, metadata or {})
+        features = _GeojsonFile(file, slide, targets)
         with write_batches(features.write) as batches:
             yield GeojsonWriter(features, batches)
         file.write(b"\n]}\n")

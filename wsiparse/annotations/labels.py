@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsiparse.annotations import asap, imagescope
 from wsiparse.annotations.elements import read_elements
-from wsiparse.annotations.geojson import CoordinateSpace, Labels, read_geojson
+from wsiparse.annotations.geojson import Labels, read_geojson
 from wsiparse.errors import ReferenceFileError
 from wsiparse.slides.slide import Slide
 
@@ -16,13 +16,13 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte order marks, which may come before the first character."""
 
 
-def read_annotations(path: str | Path, slide: Slide, space: CoordinateSpace | None = None) -> Labels:
+def read_annotations(path: str | Path, slide: Slide) -> Labels:
     """Annotations of a slide from GeoJSON (plain, gzipped, zipped), ImageScope's XML or ASAP's.
 
-    `space` matters for GeoJSON alone (see `read_geojson`). Raises ReferenceFileError for a file that cannot be read.
+    Raises ReferenceFileError for a file that cannot be read.
     """
     if not _is_xml(Path(path)):
-        return read_geojson(path, slide, space)
+        return read_geojson(path, slide)
     with closing(read_elements(path, imagescope.ROOT, asap.ROOT)) as elements:
         root = next(elements).name
     return imagescope.read_imagescope(path, slide) if root == imagescope.ROOT else asap.read_asap(path, slide)

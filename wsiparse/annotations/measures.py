@@ -23,8 +23,6 @@ class Shapes:
 
     centroid: Values
     """x, y in level-0 pixels [objects, 2]."""
-    centroid_um: Values
-    """x, y in µm from the upper left of level 0 [objects, 2]."""
     area_um2: Values
     perimeter_um: Values
     """Length of the outline, of holes too; along pixel edges it is a quarter too long, simplified some 5 %."""
@@ -59,7 +57,6 @@ def measure_shapes(polygons: Polygons, slide_grid: Grid) -> Shapes:
     hull = shapely.area(shapely.convex_hull(polygons))
     return Shapes(
         centroid,
-        centroid * slide_grid.mpp,
         area * slide_grid.pixel_area_um2,
         shapely.length(polygons) * slide_grid.mpp,
         _divide(area, hull),
