@@ -138,9 +138,10 @@ def test_a_black_tile_spoils_no_fit() -> None:
 
 def test_a_file_without_the_modality_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fits.json"
+    path.write_text('{"OCT": {"x": [[1, 2], [1, 2], [1, 2], [1, 2]]}}')
+    with pytest.raises(InputError, match="no 'Pathology'"):
+        load_fits(path)
     path.write_text('{"Pathology": {"x": [[1]]}}')
-    with pytest.raises(InputError, match="OCT"):
-        load_fits(path, "OCT")
     with pytest.raises(InputError, match="pairs"):
         load_fits(path)
     with pytest.raises(InputError, match="No such file"):

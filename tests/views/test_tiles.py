@@ -60,7 +60,7 @@ def test_a_tile_shows_the_reference_as_an_outline_alone(
 ) -> None:
     run, references = parsed
     tile = extremes["dark"].worst[0]
-    reader = open_slide(run.summary("one")["path"], id="one", mpp=run.summary("one")["mpp"])
+    reader = open_slide(run.summary("one")["path"], mpp=run.summary("one")["mpp"])
     image = find_labels(run, tile)
     painted = paint_tile(reader, tile, image, references.read(reader.slide, image.canvas.grid.mpp))
     reader.close()

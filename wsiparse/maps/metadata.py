@@ -12,6 +12,8 @@ from wsiparse.geometry import Grid
 from wsiparse.ontology import Target
 
 VERSION = "0.5"
+_COARSEST = 512
+"""Longest side of the coarsest level."""
 
 
 def halve_grid(grid: Grid) -> Grid:
@@ -19,10 +21,10 @@ def halve_grid(grid: Grid) -> Grid:
     return Grid(-(-grid.width // 2), -(-grid.height // 2), grid.mpp * 2)
 
 
-def list_levels(grid: Grid, smallest: int = 512) -> tuple[Grid, ...]:
-    """The levels of a pyramid over `grid`, finest first, until no side is longer than `smallest`."""
+def list_levels(grid: Grid) -> tuple[Grid, ...]:
+    """The levels of a pyramid over `grid`, finest first, until no side is longer than 512 pixels."""
     levels = [grid]
-    while max(levels[-1].width, levels[-1].height) > smallest:
+    while max(levels[-1].width, levels[-1].height) > _COARSEST:
         levels.append(halve_grid(levels[-1]))
     return tuple(levels)
 

@@ -106,15 +106,15 @@ def select_targets(support: Support, rule: Rule) -> list[int]:
     return [int(k) for k in np.flatnonzero(present)]
 
 
-def suppress_overlaps(overlaps: Overlaps, plausibility: Sequence[float], share: float = 0.5) -> list[int]:
+def suppress_overlaps(overlaps: Overlaps, plausibility: Sequence[float]) -> list[int]:
     """Targets whose masks do not lie within better ones, the most plausible first.
 
-    A mask goes where more than `share` of it is covered by one kept mask that is more plausible; empty masks go too.
+    A mask goes where more than half of it is covered by one kept mask that is more plausible; empty masks go too.
     """
     kept: list[int] = []
     for k in sorted(range(len(overlaps)), key=lambda k: -plausibility[k]):
         area = overlaps[k, k]
-        if area and not any(overlaps[k, other] > share * area for other in kept):
+        if area and not any(overlaps[k, other] > 0.5 * area for other in kept):
             kept.append(k)
     return kept
 

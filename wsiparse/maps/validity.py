@@ -57,18 +57,18 @@ Fits = Mapping[str, tuple[BetaFit, ...]]
 """For each target one fit a feature, in the order of `FEATURES`."""
 
 
-def load_fits(path: str | Path, modality: str = MODALITY) -> Fits:
-    """The fits of one modality from a JSON file {modality: {target: [[a, b] × 4]}}.
+def load_fits(path: str | Path) -> Fits:
+    """The fits of pathology from a JSON file {modality: {target: [[a, b] × 4]}}.
 
     Raises InputError where the file is none such, lacks the modality or has what is no Beta distribution.
     """
     try:
-        targets = json.loads(Path(path).read_text(encoding="utf-8"))[modality]
+        targets = json.loads(Path(path).read_text(encoding="utf-8"))[MODALITY]
         fits = {name: tuple(BetaFit(float(a), float(b)) for a, b in pairs) for name, pairs in targets.items()}
     except OSError as error:
         raise InputError(f"validity fits {path}: {error.strerror}; expected a JSON file of Beta fits") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"validity fits {path}: no {modality!r} of [a, b] pairs ({error}); check the file") from error
+        raise InputError(f"validity fits {path}: no {MODALITY!r} of [a, b] pairs ({error}); check the file") from error
     for name, of_target in fits.items():
         _check_fits(path, name, of_target)
     return fits
@@ -86,10 +86,10 @@ def _check_fits(path: str | Path, name: str, fits: tuple[BetaFit, ...]) -> None:
             )
 
 
-def write_fits(path: Path, fits: Fits, samples: Mapping[str, int], modality: str = MODALITY) -> None:
+def write_fits(path: Path, fits: Fits, samples: Mapping[str, int]) -> None:
     """Write fits as `load_fits` reads them, and beside them from how many samples each target's were made."""
     pairs = {name: [list(astuple(fit)) for fit in of_target] for name, of_target in fits.items()}
-    write_json(path, {modality: pairs, "samples": {modality: dict(samples)}})
+    write_json(path, {MODALITY: pairs, "samples": {MODALITY: dict(samples)}})
 
 
 def digest_fits(fits: Fits) -> str:

@@ -50,7 +50,7 @@ class BiomedParse:
     tile of 256 pixels, which is its own, holds all there is to know.
     """
 
-    def __init__(self, network: Network, weights: Path, execution: Execution, tile: int = 256) -> None:
+    def __init__(self, network: Network, weights: Path, execution: Execution, tile: int) -> None:
         self.name = "biomedparse-v1-bfloat16" if execution.bfloat16 else "biomedparse-v1"
         self.digest = digest_weights(weights)
         self.tile = tile

@@ -34,17 +34,20 @@ _readers: OrderedDict[tuple[int, Slide], Reader] = OrderedDict()
 _lock = threading.Lock()
 
 
-def open_slide(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Reader:
+def open_slide(path: str | Path, *, mpp: float | None = None) -> Reader:
     """A reader of the slide at `path`: a file, the folder of a DICOM slide, or an address such as `s3://…`.
 
-    `id` is the file's name without its ending unless given; `mpp` (µm per pixel of the finest level) wins over what the
-    file states. Raises SlideError, or MppError where nobody states a µm per pixel.
+    `mpp` (µm per pixel of the finest level) wins over what the file states. Raises SlideError, or MppError where nobody
+    states a µm per pixel.
     """
-    return make_reader(describe(path, id=id, mpp=mpp))
+    return make_reader(describe(path, mpp=mpp))
 
 
 def describe(path: str | Path, *, id: str | None = None, mpp: float | None = None) -> Slide:
-    """What the file at `path` is, without keeping it open; arguments and errors as in `open_slide`."""
+    """What the file at `path` is, without keeping it open; errors as in `open_slide`.
+
+    `id` is the file's name without its ending unless given; `mpp` wins over what the file states.
+    """
     if is_remote(str(path)):
         return _describe_remote(str(path), id, mpp)
     named = Path(path)

@@ -95,7 +95,7 @@ def find_fault(picture: Picture) -> str:
     return "all-foreground mask" if (filled == 1).any() else ""
 
 
-def refuse_untaught(ontology: Ontology, samples: Sequence[Sample], others: Sequence[str] = ()) -> None:
+def refuse_untaught(ontology: Ontology, samples: Sequence[Sample], others: Sequence[str]) -> None:
     """Raise InputError where a target has no example to learn from, with lines about what is no such: `others`."""
     shown = {name for sample in samples for name in sample.present}
     if untaught := [target.name for target in drop_apart(ontology).targets if target.name not in shown]:

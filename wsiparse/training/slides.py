@@ -100,7 +100,7 @@ class SlideTile:
         return whole
 
 
-def list_tiles(source: LabelledSlide, tiles: TileSizes, apart: Collection[str] = ()) -> Iterator[SlideTile]:
+def list_tiles(source: LabelledSlide, tiles: TileSizes, apart: Collection[str]) -> Iterator[SlideTile]:
     """The tiles of a slide that show an outline or a `Region*`, at each working scale of its targets; nothing is read.
 
     Of targets named by `apart` the objects are learned apart where the reference tells them so. Tiles lie as in a run

@@ -29,7 +29,7 @@ def describe_status(run: Run) -> dict[str, dict[str, Any]]:
     return status
 
 
-def show_status(console: Console, run: Run, as_json: bool = False) -> int:
+def show_status(console: Console, run: Run, as_json: bool) -> int:
     """Print where the run stands; returns how many slides failed."""
     status = describe_status(run)
     if as_json:
