@@ -52,20 +52,20 @@ def expected(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 @pytest.fixture
-def submit(tmp_path: Path, slides: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], str]]:
+def submit(tmp_path: Path, slides: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
     """Hands in the cohort in a mode; returns the job's number."""
-    jobs: list[str] = []
+    handed_in: list[str] = []
 
-    def hand_in(mode: str) -> str:
+    def hand_in(mode: str, jobs: int = 2) -> str:
         config = tmp_path / "slurm.toml"
-        config.write_text(f'[slurm]\nmode = "{mode}"\njobs = 2\ncpus = 1\ntime = "20"\n')
+        config.write_text(f'[slurm]\nmode = "{mode}"\njobs = {jobs}\ncpus = 1\ntime = "20"\n')
         command = ["submit", "--cluster", "slurm", "--config", config, slides, "-o", tmp_path / "out", *SETTINGS]
         assert main([str(word) for word in command]) == 0
-        jobs.append(capfd.readouterr().out.split()[1].rstrip(":"))
-        return jobs[-1]
+        handed_in.append(capfd.readouterr().out.split()[1].rstrip(":"))
+        return handed_in[-1]
 
     yield hand_in
-    for job in jobs:
+    for job in handed_in:
         subprocess.run(["scancel", job], check=False)
     for log in sorted((tmp_path / "out/submit").glob("*.log")):
         print(f"--- {log.name}\n{log.read_text()[-4000:]}")
@@ -98,7 +98,7 @@ def is_complete(out: Path) -> bool:
 
 
 def test_one_job_stops_before_its_walltime_queues_up_again_and_ends(
-    submit: Callable[[str], str], tmp_path: Path, expected: dict[str, str]
+    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
 ) -> None:
     job, out = submit("nodes"), tmp_path / "out"
     wait_for(lambda: blocks(out) > 10)
@@ -114,7 +114,7 @@ def test_one_job_stops_before_its_walltime_queues_up_again_and_ends(
 
 
 def test_a_worker_job_that_is_cancelled_costs_its_blocks_alone(
-    submit: Callable[[str], str], tmp_path: Path, expected: dict[str, str]
+    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
 ) -> None:
     job, out = submit("workers"), tmp_path / "out"
     wait_for(lambda: blocks(out) > 5)
@@ -128,7 +128,7 @@ def test_a_worker_job_that_is_cancelled_costs_its_blocks_alone(
 
 
 def test_shards_without_dask_and_one_cancelled_are_completed_by_the_same_script(
-    submit: Callable[[str], str], tmp_path: Path, expected: dict[str, str]
+    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
 ) -> None:
     job, out = submit("array"), tmp_path / "out"
     wait_for(lambda: blocks(out / "s0") > 2 and blocks(out / "s1") > 2)
@@ -143,7 +143,7 @@ def test_shards_without_dask_and_one_cancelled_are_completed_by_the_same_script(
 
 
 def test_a_crash_of_the_run_queues_it_up_again(
-    submit: Callable[[str], str], tmp_path: Path, expected: dict[str, str]
+    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
 ) -> None:
     job, out = submit("nodes"), tmp_path / "out"
     wait_for(lambda: blocks(out) > 5)
@@ -153,3 +153,31 @@ def test_a_crash_of_the_run_queues_it_up_again(
     assert (out / f"submit/crashes-{job}").read_text() == "exit code 137\n"
     assert is_complete(out)
     assert hash_results(out) == expected
+
+
+def test_a_run_whose_workers_have_all_ended_stops_and_queues_up_again(
+    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
+) -> None:
+    job, out = submit("nodes"), tmp_path / "out"
+    wait_for(lambda: blocks(out) > 5)
+    ask("pkill", "--signal=KILL", "--full", f"dask worker .*{out}")
+    let_go_now(job)
+    wait_for(lambda: is_gone(job))
+    assert (out / f"submit/crashes-{job}").read_text() == "exit code 130\n"
+    assert is_complete(out)
+    assert hash_results(out) == expected
+
+
+def test_worker_jobs_that_have_all_ended_stop_the_run(submit: Callable[..., str], tmp_path: Path) -> None:
+    job, out = submit("workers"), tmp_path / "out"
+    wait_for(lambda: blocks(out) > 5)
+    workers = [name for name in ask("squeue", "--noheader", "--array", "--format=%i").split() if "_" in name]
+    ask("scancel", *workers)
+    wait_for(lambda: state(job) == "PENDING")
+    assert (out / f"submit/crashes-{job}").read_text() == "exit code 130\n"
+
+
+def test_worker_jobs_that_are_refused_end_the_job(submit: Callable[..., str], tmp_path: Path) -> None:
+    job = submit("workers", jobs=2000)  # more than an array may have unless configured
+    wait_for(lambda: is_gone(job), seconds=60)
+    assert "sbatch: error" in next((tmp_path / "out/submit").glob("*.log")).read_text()

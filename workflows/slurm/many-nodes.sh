@@ -20,12 +20,16 @@ scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
 
 srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=1 \
   "$python" -m dask scheduler --port 0 --no-dashboard --scheduler-file "$scheduler" &
-srun --overlap --cpus-per-task=8 --gpus-per-task=1 \
-  "$python" -m dask worker --scheduler-file "$scheduler" --nthreads 4 --resources "GPU=1 READ=2" --memory-limit 0 --no-dashboard --death-timeout 120 &
 "$python" -m wsiparse run /data/cohort.csv \
   -o /data/results \
   --config /data/slurm.toml --cluster "$scheduler" &
 run=$!
+{
+  srun --overlap --cpus-per-task=8 --gpus-per-task=1 \
+    "$python" -m dask worker --scheduler-file "$scheduler" --nthreads 4 --resources "GPU=1 READ=2" --memory-limit 0 --no-dashboard --death-timeout 120
+  echo "all workers have ended: the run stops" >&2
+  kill -TERM "$run"
+} &
 
 # Out of time: stop, queue up again, go on. `scancel` stops and does not come back. A crash goes on, five times at most.
 why=ended

@@ -19,12 +19,19 @@ scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
 
 "$python" -m dask scheduler --port 0 --no-dashboard --scheduler-file "$scheduler" &
 meeting=$!
-workers=$(sbatch --parsable --array=1-8 "$output/submit/worker.sh" "$scheduler")
+workers=$(sbatch --parsable --array=1-8 "$output/submit/worker.sh" "$scheduler") || exit
 trap 'scancel "$workers"; kill "$meeting"' EXIT
 "$python" -m wsiparse run /data/cohort.csv \
   -o /data/results \
   --config /data/slurm.toml --cluster "$scheduler" &
 run=$!
+{
+  while sleep 60; do
+    left=$(squeue --noheader --jobs="$workers" 2>/dev/null) && [ -z "$left" ] && break
+  done
+  echo "all workers have ended: the run stops" >&2
+  kill -TERM "$run"
+} &
 
 # Out of time: stop, queue up again, go on. `scancel` stops and does not come back. A crash goes on, five times at most.
 why=ended

@@ -14,8 +14,12 @@ scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
 
 srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=1 \
   "$python" -m dask scheduler --port 0 --no-dashboard@interface@ --scheduler-file "$scheduler" &
-srun --overlap --cpus-per-task=@cpus@@gpu_task@ \
-  "$python" -m dask worker --scheduler-file "$scheduler" @worker@ &
 @run@ --cluster "$scheduler" &
 run=$!
+{
+  srun --overlap --cpus-per-task=@cpus@@gpu_task@ \
+    "$python" -m dask worker --scheduler-file "$scheduler" @worker@
+  echo "all workers have ended: the run stops" >&2
+  kill -TERM "$run"
+} &
 @follow@

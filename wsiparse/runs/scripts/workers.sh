@@ -14,8 +14,15 @@ scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
 
 "$python" -m dask scheduler --port 0 --no-dashboard@interface@ --scheduler-file "$scheduler" &
 meeting=$!
-workers=$(sbatch --parsable --array=1-@jobs@ "$output/submit/worker.sh" "$scheduler")
+workers=$(sbatch --parsable --array=1-@jobs@ "$output/submit/worker.sh" "$scheduler") || exit
 trap 'scancel "$workers"; kill "$meeting"' EXIT
 @run@ --cluster "$scheduler" &
 run=$!
+{
+  while sleep 60; do
+    left=$(squeue --noheader --jobs="$workers" 2>/dev/null) && [ -z "$left" ] && break
+  done
+  echo "all workers have ended: the run stops" >&2
+  kill -TERM "$run"
+} &
 @follow@
