@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tests.drawing import Draw, average_squares, mirror_cmu_1, write_slide
+from tests.drawing import Draw, average_squares, fold, mirror_cmu_1, write_slide
 from wsiparse.files import write_whole
 from wsiparse.geometry import Region
 from wsiparse.slides.slide import Pixels
@@ -47,12 +44,6 @@ def mirror_tissue() -> Draw:
         return source[rows[:, None], columns]
 
     return draw
-
-
-def fold(part: slice, size: int) -> NDArray[np.intp]:
-    """Where the pixels of a part lie in what is mirrored again and again."""
-    turned = np.arange(part.start, part.stop) % (2 * size)
-    return np.where(turned < size, turned, 2 * size - 1 - turned)
 
 
 def draw_island(side: int, share: float) -> Draw:

@@ -50,7 +50,7 @@ def mirror_cmu_1() -> Draw:
 
     def draw(region: Region, downsample: int) -> Pixels:
         source = _cmu_1(downsample)
-        rows, columns = (_mirror(part, size) for part, size in zip(region.slices, source.shape, strict=False))
+        rows, columns = (fold(part, size) for part, size in zip(region.slices, source.shape, strict=False))
         return source[rows[:, None], columns]
 
     return draw
@@ -116,6 +116,7 @@ def _cmu_1(downsample: int) -> Pixels:
         return average_squares(np.asarray(slide.read_region((0, 0), 0, (2208, 2960)))[..., :3], downsample)
 
 
-def _mirror(part: slice, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def fold(part: slice, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    """Where the pixels of a part lie in what is mirrored again and again."""
     turned = np.arange(part.start, part.stop) % (2 * size)
     return np.where(turned < size, turned, 2 * size - 1 - turned)

@@ -20,8 +20,8 @@ def tabulate_comparison(comparisons: Sequence[TargetComparison]) -> Table:
     for part in comparisons:
         mean = part.comparison.mean
         interval = "–" if math.isnan(mean.low) else f"{mean.low:+.3f}…{mean.high:+.3f}"
-        tests = (_show_p(part.comparison.wilcoxon_p), _show_p(part.comparison.t_p))
-        values = (_show(part.first), _show(part.second), _show(mean.value, "+.3f"), interval, *tests)
+        tests = (show_p(part.comparison.wilcoxon_p), show_p(part.comparison.t_p))
+        values = (show_number(part.first), show_number(part.second), show_number(mean.value, "+.3f"), interval, *tests)
         table.add_row(part.target, str(part.slides), *values)
     return table
 
@@ -32,7 +32,7 @@ def tabulate_agreement(agreements: Sequence[ReaderAgreement]) -> Table:
     table = make_table("target", "readers ", "model ", *(f"{reader} " for reader in readers[1:]))
     for part in agreements:
         each = [part.agreement.compare_reader(n) for n in range(1, len(readers))]
-        table.add_row(part.target, *(_show(value) for value in (part.among_readers, part.of_model, *each)))
+        table.add_row(part.target, *(show_number(value) for value in (part.among_readers, part.of_model, *each)))
     return table
 
 
@@ -59,9 +59,11 @@ def show_agreement(console: Console, compared: ReadersComparison, evaluation: Ev
             console.print(f"not used: {message}")
 
 
-def _show(value: float, form: str = ".3f") -> str:
+def show_number(value: float, form: str = ".3f") -> str:
+    """A number in a table; a dash where there is none."""
     return "–" if math.isnan(value) else format(value, form)
 
 
-def _show_p(value: float) -> str:
-    return _show(value, ".1e" if 0 < value < 0.001 else ".3f")
+def show_p(value: float) -> str:
+    """A p-value; small ones by their power of ten."""
+    return show_number(value, ".1e" if 0 < value < 0.001 else ".3f")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsiparse.evaluation.shape import Trend
 from wsiparse.runs.compare import RunsComparison, ShapeGain, TargetComparison, find_trends
+from wsiparse.views.comparison import show_number, show_p
 from wsiparse.views.markup import Column, Html, escape, join, make_section, make_swatch, make_table, write_page
 from wsiparse.views.plots import Dot, draw_gains
 
@@ -34,7 +35,8 @@ def _tabulate(comparisons: Sequence[TargetComparison]) -> Html:
     for part in comparisons:
         mean, tests = part.comparison.mean, (part.comparison.wilcoxon_p, part.comparison.t_p)
         interval = "–" if math.isnan(mean.low) else f"{mean.low:+.3f} … {mean.high:+.3f}"
-        values = (_show(part.first), _show(part.second), _show(mean.value, "+.3f"), interval, *map(_show_p, tests))
+        means = map(show_number, (part.first, part.second))
+        values = (*means, show_number(mean.value, "+.3f"), interval, *map(show_p, tests))
         rows.append((part.target, part.slides, *values))
     return make_table([Column("target"), *(Column(name, True) for name in names)], rows)
 
@@ -58,16 +60,8 @@ def _list_dots(gains: Sequence[ShapeGain], ratio: str, colors: Mapping[str, tupl
 
 def _tabulate_trends(trends: Mapping[str, Trend]) -> Html:
     columns = [Column("shape"), *(Column(name, True) for name in ("slope", "intercept", "r", "p", "dots"))]
-    rows = [
-        (RATIOS[name], *map(_show, (part.slope, part.intercept, part.correlation)), _show_p(part.p_value), part.points)
-        for name, part in trends.items()
-    ]
+    rows = []
+    for name, part in trends.items():
+        numbers = map(show_number, (part.slope, part.intercept, part.correlation))
+        rows.append((RATIOS[name], *numbers, show_p(part.p_value), part.points))
     return make_table(columns, rows)
-
-
-def _show(value: float, form: str = ".3f") -> str:
-    return "–" if math.isnan(value) else format(value, form)
-
-
-def _show_p(value: float) -> str:
-    return _show(value, ".1e" if 0 < value < 0.001 else ".3f")
