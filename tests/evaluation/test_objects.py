@@ -198,6 +198,23 @@ def test_exactly_half_is_no_match_but_a_detection() -> None:
     assert (score.matched, score.detections, score.missed) == (0, 1, 0)
 
 
+def test_of_an_object_of_many_parts_only_those_that_are_met_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = [square(20 * n + 1, 0, 10) for n in range(50)]
+    tissue = shapely.MultiPolygon([square(20 * n, 0, 10) for n in range(50)])
+    cut: list[int] = []
+    intersect = shapely.intersection
+
+    def record(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.object_]:
+        cut.extend(shapely.get_num_geometries(other).tolist())
+        return np.asarray(intersect(one, other))
+
+    monkeypatch.setattr(shapely, "intersection", record)
+    overlaps = measure_overlaps([*predicted, tissue], [tissue], 1.0)
+    assert set(cut) == {1}
+    assert overlaps.pairs.tolist() == [[n, 0] for n in range(51)]
+    assert overlaps.shared.tolist() == [*[90.0] * 50, 5000.0]
+
+
 def test_touching_outlines_share_nothing() -> None:
     assert len(measure_overlaps([square(0, 0, 1)], [square(1, 0, 1)], 1.0).pairs) == 0
 

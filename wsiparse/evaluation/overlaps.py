@@ -87,11 +87,12 @@ def _sum_by_number(numbers: Numbers, pixels: Numbers) -> tuple[Numbers, Areas]:
     return objects, np.bincount(places, pixels[numbers != 0], len(objects)).astype(np.float64)
 
 
-def _sum_pairs(numbers: Numbers, pixels: Numbers) -> tuple[Numbers, Numbers]:
+def _sum_pairs(numbers: Numbers, amounts: NDArray[Any]) -> tuple[Numbers, NDArray[Any]]:
+    """Each pair of numbers once, in order [pairs, 2], and the sum of its amounts [pairs]."""
     order = np.lexsort([numbers[:, 1], numbers[:, 0]])
     ordered = numbers[order]
     starts = _find_starts(ordered[:, 0], ordered[:, 1])
-    sums = np.add.reduceat(pixels[order], starts) if len(starts) else pixels
+    sums = np.add.reduceat(amounts[order], starts) if len(starts) else amounts
     return ordered[starts], sums
 
 
@@ -101,16 +102,20 @@ def measure_overlaps(
     """Overlaps, in µm², of valid outlines in pixels of one grid; outlines of one side may overlap each other."""
     sides = np.array(predicted, dtype=object), np.array(reference, dtype=object)
     areas = tuple(shapely.area(side).astype(np.float64) for side in sides)
-    tree = shapely.STRtree(sides[1])
-    parts = [_intersect(sides, tree, start) for start in range(0, len(sides[0]), _BATCH)]
-    pairs = np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _ in parts)])
-    shared = np.concatenate([np.empty(0), *(shared for _, shared in parts)])
+    # Part by part: one object, as of a mask whose values are classes, may have thousands, of which each meets few.
+    (found, finders), (drawn, drawers) = (shapely.get_parts(side, return_index=True) for side in sides)
+    tree = shapely.STRtree(drawn)
+    batches = [_intersect((found, drawn), tree, start) for start in range(0, len(found), _BATCH)]
+    places = np.concatenate([np.empty((0, 2), np.int64), *(places for places, _ in batches)])
+    common = np.concatenate([np.empty(0), *(common for _, common in batches)])
+    pairs, shared = _sum_pairs(np.column_stack([finders[places[:, 0]], drawers[places[:, 1]]]), common)
     return Overlaps(areas[0] * pixel_area_um2, areas[1] * pixel_area_um2, pairs, shared * pixel_area_um2)
 
 
 def _intersect(
     sides: tuple[NDArray[np.object_], NDArray[np.object_]], tree: shapely.STRtree, start: int
 ) -> tuple[Numbers, Areas]:
+    """Places of the polygons that share area, those of the first side from `start` on [pairs, 2], and how much."""
     # In batches, so that the common parts themselves are never all in memory.
     places, found = tree.query(sides[0][start : start + _BATCH], "intersects")
     pairs = np.column_stack([places + start, found])
