@@ -130,6 +130,17 @@ def test_a_site_takes_the_targets_that_are_looked_for_there() -> None:
         take_site(PUBLISHED.targets, "pancreas")
 
 
+@pytest.mark.parametrize("group", ["Gland", "gland ", "gland"])
+def test_a_group_in_two_spellings_is_refused(tmp_path: Path, group: str) -> None:
+    stroma = f"[[target]]\nname = 'stroma'\nprompt = 'stroma'\ngroup = '{group}'\ncolor = 'Stroma'\nmpp = 1"
+    path = write_ontology(tmp_path / "o.toml", f"extends = 'open-1'\n{stroma}")
+    if group == "gland":
+        assert load_ontology(path).find("stroma").group == load_ontology("open-1").find("gland").group
+        return
+    with pytest.raises(InputError, match=rf"groups 'gland' and '{group}' differ in capitals or blanks alone"):
+        load_ontology(path)
+
+
 def test_an_ontology_extends_another_and_changes_only_what_it_says(tmp_path: Path) -> None:
     text = """
         extends = "pathology"

@@ -216,6 +216,7 @@ def load_ontology(source: str | Path) -> Ontology:
     if not targets:
         raise InputError(f"ontology {path}: no target in it; expected a [[target]] table or more, or `extends`")
     try:
+        _refuse_like_groups(list_groups(targets))
         return Ontology(targets)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -248,6 +249,17 @@ def _refuse_twins(source: str, names: Sequence[str]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
             raise InputError(f"{source}: target {name!r} is defined twice; rename one of them")
+
+
+def _refuse_like_groups(groups: Sequence[str]) -> None:
+    """One group in two spellings excludes nothing, and where disks know no capitals both would share a label map."""
+    spelt: dict[str, str] = {}
+    for group in groups:
+        if (other := spelt.setdefault(_fold(group), group)) != group:
+            raise InputError(
+                f"ontology: groups {other!r} and {group!r} differ in capitals or blanks alone; expected one name for "
+                "targets that exclude each other, and others that differ in more; reword one of them"
+            )
 
 
 def _fill_prompt(entry: dict[str, Any], template: str | None) -> dict[str, Any]:
