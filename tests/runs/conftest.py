@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,14 @@ class Start(Protocol):
     """Starts a run in a process of its own, which does not outlive the test."""
 
     def __call__(self, *arguments: object, **environment: str) -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard here and by what is started; a shell has what it runs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +138,7 @@ def kill_after_blocks(command: list[str], output: Path, blocks: int) -> None:
     process.wait()
 
 
-@pytest.fixture
-def heeded_ctrl_c() -> Iterator[None]:
-    """A shell's background job ignores Ctrl-C, and so would whatever it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeded_ctrl_c")
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_leaves_a_run_that_goes_on(make_slide: MakeSlide, tmp_path: Path) -> None:
     command = [*COMMAND, "--cluster", "local", str(make_slide(901, 703)), "-o", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

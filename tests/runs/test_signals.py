@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,9 @@ from tests.waiting import find_blocks, wait_for
 from wsiparse.commands.run import stop_on_signal
 from wsiparse.runs.signals import leave_signals_to_parent
 
+pytestmark = pytest.mark.usefixtures("heard")
 SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
 SCRIPT = "import wsiparse\nwsiparse.run({!r}, {!r}, model='tests.tiny:build_tone', workers=2)\n"
-
-
-@pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard here and by what is started; a shell has what it runs in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
