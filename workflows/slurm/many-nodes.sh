@@ -30,6 +30,7 @@ run=$!
   echo "all workers have ended: the run stops" >&2
   kill -TERM "$run"
 } &
+trap "kill $!" EXIT
 
 # Out of time: stop, queue up again, go on. `scancel` stops and does not come back. A crash goes on, five times at most.
 why=ended

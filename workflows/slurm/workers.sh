@@ -19,8 +19,9 @@ scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
 
 "$python" -m dask scheduler --port 0 --no-dashboard --scheduler-file "$scheduler" &
 meeting=$!
+trap 'kill "$meeting"' EXIT
 workers=$(sbatch --parsable --array=1-8 "$output/submit/worker.sh" "$scheduler") || exit
-trap 'scancel "$workers"; kill "$meeting"' EXIT
+trap 'scancel "$workers"; kill "$meeting" ${watching:+"$watching"}' EXIT
 "$python" -m wsiparse run /data/cohort.csv \
   -o /data/results \
   --config /data/slurm.toml --cluster "$scheduler" &
@@ -32,6 +33,7 @@ run=$!
   echo "all workers have ended: the run stops" >&2
   kill -TERM "$run"
 } &
+watching=$!
 
 # Out of time: stop, queue up again, go on. `scancel` stops and does not come back. A crash goes on, five times at most.
 why=ended

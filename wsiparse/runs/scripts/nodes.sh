@@ -22,4 +22,5 @@ run=$!
   echo "all workers have ended: the run stops" >&2
   kill -TERM "$run"
 } &
+trap "kill $!" EXIT
 @follow@

@@ -14,8 +14,9 @@ scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
 
 "$python" -m dask scheduler --port 0 --no-dashboard@interface@ --scheduler-file "$scheduler" &
 meeting=$!
+trap 'kill "$meeting"' EXIT
 workers=$(sbatch --parsable --array=1-@jobs@ "$output/submit/worker.sh" "$scheduler") || exit
-trap 'scancel "$workers"; kill "$meeting"' EXIT
+trap 'scancel "$workers"; kill "$meeting" ${watching:+"$watching"}' EXIT
 @run@ --cluster "$scheduler" &
 run=$!
 {
@@ -25,4 +26,5 @@ run=$!
   echo "all workers have ended: the run stops" >&2
   kill -TERM "$run"
 } &
+watching=$!
 @follow@
