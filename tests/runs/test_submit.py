@@ -13,7 +13,15 @@ import pytest
 from wsiparse.cli import build_parser, main
 from wsiparse.errors import InputError, RunError
 from wsiparse.runs.config import RunConfig
-from wsiparse.runs.submit import SlurmConfig, Submission, load_slurm, render_scripts, spell_settings, submit_run
+from wsiparse.runs.submit import (
+    SlurmConfig,
+    Submission,
+    count_seconds,
+    load_slurm,
+    render_scripts,
+    spell_settings,
+    submit_run,
+)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Submission(("/data/cohort.csv",), Path("/data/results"), Path("/data/slurm.toml"), {})
@@ -78,6 +86,10 @@ def test_a_dry_run_writes_the_script_and_hands_nothing_in(tmp_path: Path, capfd:
         ("[slurm]\ngpu = 1\n", "slurm.gpu"),
         ("[slurm]\njobs = 0\n", "jobs"),
         ("slurm = 3\n", "'slurm' is 3"),
+        (
+            "[slurm]\ntime = '1:00'\n",
+            "'slurm.stop_seconds' is 120: .* the walltime, which is 60 seconds: SLURM reads 1:00",
+        ),
         ("[slurm]\nsetup = 'module load cuda'\n", "'slurm.setup' is 'module load cuda': expected a list"),
     ],
 )
@@ -85,6 +97,22 @@ def test_wrong_tables_are_named(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "s.toml").write_text(text)
     with pytest.raises(InputError, match=found):
         load_slurm(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("walltime", "seconds"),
+    [
+        ("90", 5400),
+        ("1:30", 90),
+        ("1:00:00", 3600),
+        ("2-12", 216_000),
+        ("1-0:30", 88_200),
+        ("1-1:1:1", 90_061),
+        ("x", None),
+    ],
+)
+def test_a_walltime_is_read_as_slurm_reads_it(walltime: str, seconds: int | None) -> None:
+    assert count_seconds(walltime) == seconds
 
 
 def test_without_a_batch_system_the_script_is_left_for_a_login_node(

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from wsiparse.errors import InputError, RunError
 from wsiparse.files import write_whole
@@ -44,8 +44,8 @@ class SlurmConfig(BaseModel):
     """Memory for each node or job, as SLURM writes it: `64G`."""
     time: str = "12:00:00"
     """Walltime of a job; a run that needs longer queues up again and goes on."""
-    stop_seconds: int = Field(default=120, ge=30)
-    """How long before the walltime a run stops."""
+    stop_seconds: int = Field(default=120, ge=30, validate_default=True)
+    """How long before the walltime a run stops; a walltime no longer than that would only ever queue up again."""
     interface: str | None = None
     """Network interface between the nodes, such as `ib0`."""
     python: str = sys.executable
@@ -54,6 +54,17 @@ class SlurmConfig(BaseModel):
     """Shell lines before all else, such as `module load cuda`."""
     options: tuple[str, ...] = ()
     """Further options of sbatch: `--partition=gpu`, `--account=pathology`."""
+
+    @field_validator("stop_seconds")
+    @classmethod
+    def _leave_time(cls, stop: int, given: ValidationInfo) -> int:
+        seconds = count_seconds(given.data.get("time", ""))
+        if seconds is not None and seconds <= stop:
+            raise ValueError(
+                f"expected less than the walltime, which is {seconds} seconds: SLURM reads 1:00 as a minute and "
+                "1:00:00 as an hour; raise time"
+            )
+        return stop
 
     @property
     def workers_a_node(self) -> int:
@@ -83,6 +94,17 @@ class Submission:
 def _place(name: str, value: Any) -> Any:
     """A setting that names a file that is there as its absolute path: a script is handed in from elsewhere."""
     return str(Path(value).resolve()) if name in NAME_FILES and Path(value).is_file() else value
+
+
+def count_seconds(walltime: str) -> int | None:
+    """Seconds of a walltime as SLURM reads it: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S; None for any other text."""
+    parts = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", walltime.strip())
+    if parts is None:
+        return None
+    days, first, second, third = (int(part or 0) for part in parts.groups())
+    if parts[1] or parts[4]:
+        return ((days * 24 + first) * 60 + second) * 60 + third
+    return first * 60 + second
 
 
 def load_slurm(path: Path | None) -> SlurmConfig:
