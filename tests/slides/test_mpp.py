@@ -50,6 +50,13 @@ def test_ome_xml_is_the_last_source(unit: str, size: str) -> None:
     assert [scale.source for scale in read_scales({**ALL, **stated})][-1] == "ome.PhysicalSize"
 
 
+def test_ome_xml_may_state_each_axis_in_a_unit_of_its_own() -> None:
+    pixels = '<Pixels SizeX="9" SizeY="6" PhysicalSizeX="0.5" PhysicalSizeY="500" PhysicalSizeYUnit="nm"/>'
+    size = {"openslide.level[0].width": "9", "openslide.level[0].height": "6"}
+    (scale,) = read_scales({"tiff.ImageDescription": f"<OME>{pixels}</OME>", **size})
+    assert (scale.x, scale.y) == pytest.approx((0.5, 0.5))
+
+
 def test_ome_xml_in_units_of_no_length_states_nothing() -> None:
     level = {"openslide.level[0].width": "9", "openslide.level[0].height": "6"}
     pixels = '<Pixels SizeX="9" SizeY="6" PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeXUnit="pixel"/>'

@@ -82,10 +82,11 @@ def _read_ome(properties: Mapping[str, str]) -> Iterator[Scale]:
     """Scales that OME-XML states of images as large as level 0."""
     shown = (properties.get(f"openslide.level[0].{side}") for side in ("width", "height"))
     for stated in read_ome_pixels(properties.get("tiff.ImageDescription", ""), *shown):
-        unit = _UM_PER_OME_UNIT.get(stated.get("PhysicalSizeXUnit", "µm"))
-        if unit:
+        unit = stated.get("PhysicalSizeXUnit", "µm")
+        across, down = map(_UM_PER_OME_UNIT.get, (unit, stated.get("PhysicalSizeYUnit", unit)))
+        if across and down:
             scales = _scale("ome.PhysicalSize", stated.get("PhysicalSizeX"), stated.get("PhysicalSizeY"))
-            yield from (Scale(scale.source, scale.x * unit, scale.y * unit) for scale in scales)
+            yield from (Scale(scale.source, scale.x * across, scale.y * down) for scale in scales)
 
 
 def _scale(source: str, x: str | None, y: str | None) -> Iterator[Scale]:
