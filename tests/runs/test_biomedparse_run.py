@@ -103,8 +103,9 @@ def test_a_killed_run_goes_on_with_the_same_bytes(weights: Path, make_slide: Mak
     wait_for(lambda: find_blocks(tmp_path / "killed"), 300)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert subprocess.run([*command, str(tmp_path / "killed")], check=False).returncode == 0
-    assert main([*command[3:], str(tmp_path / "whole")]) == 0
+    # Both in processes of their own: on a processor its last bits follow from the threads that torch has been given.
+    for name in ("killed", "whole"):
+        assert subprocess.run([*command, str(tmp_path / name)], check=False).returncode == 0
     assert hash_results(tmp_path / "killed") == hash_results(tmp_path / "whole")
     assert json.loads((tmp_path / "killed/drawn/summary.json").read_text())["state"] == "done"
 
