@@ -112,10 +112,11 @@ def settle(folder: Path) -> None:
     """
     for parent, _, names in os.walk(folder):
         for path in (*(Path(parent, name) for name in names), Path(parent)):
-            _settle_one(path)
+            settle_file(path)
 
 
-def _settle_one(path: Path) -> None:
+def settle_file(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; errors as in `settle`."""
     try:
         handle = os.open(path, os.O_RDONLY)
         try:

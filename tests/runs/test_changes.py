@@ -329,6 +329,17 @@ def test_the_list_of_slides_is_on_the_disk_before_it_stands_in_its_place(
     assert kept == [(out / "slides.csv").read_text()]
 
 
+def test_a_disk_that_does_not_keep_the_list_of_slides_is_told(
+    slide: Path, done: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def lose(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", lose)
+    assert run(slide, "-o", done[0], *TONE) == 2
+    assert "not kept: Input/output error; free the disk" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("left", [b"", None], ids=["empty", "gone"])
 def test_a_list_of_slides_that_is_lost_is_told(
     slide: Path, done: tuple[Path, dict[str, str]], capfd: pytest.CaptureFixture[str], left: bytes | None

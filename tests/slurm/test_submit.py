@@ -142,28 +142,16 @@ def test_shards_without_dask_and_one_cancelled_are_completed_by_the_same_script(
     assert hash_results(out) == expected
 
 
-def test_a_crash_of_the_run_queues_it_up_again(
-    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
+@pytest.mark.parametrize(("killed", "code"), [("wsiparse run", 137), ("dask worker", 130)], ids=["run", "workers"])
+def test_a_crash_of_the_run_or_of_all_its_workers_queues_it_up_again(
+    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str], killed: str, code: int
 ) -> None:
     job, out = submit("nodes"), tmp_path / "out"
     wait_for(lambda: blocks(out) > 5)
-    ask("pkill", "--signal=KILL", "--full", f"wsiparse run .*{out}")
+    ask("pkill", "--signal=KILL", "--full", f"{killed} .*{out}")
     let_go_now(job)
     wait_for(lambda: is_gone(job))
-    assert (out / f"submit/crashes-{job}").read_text() == "exit code 137\n"
-    assert is_complete(out)
-    assert hash_results(out) == expected
-
-
-def test_a_run_whose_workers_have_all_ended_stops_and_queues_up_again(
-    submit: Callable[..., str], tmp_path: Path, expected: dict[str, str]
-) -> None:
-    job, out = submit("nodes"), tmp_path / "out"
-    wait_for(lambda: blocks(out) > 5)
-    ask("pkill", "--signal=KILL", "--full", f"dask worker .*{out}")
-    let_go_now(job)
-    wait_for(lambda: is_gone(job))
-    assert (out / f"submit/crashes-{job}").read_text() == "exit code 130\n"
+    assert (out / f"submit/crashes-{job}").read_text() == f"exit code {code}\n"
     assert is_complete(out)
     assert hash_results(out) == expected
 

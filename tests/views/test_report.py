@@ -197,6 +197,14 @@ def test_a_slide_whose_maps_were_deleted_is_not_shown_as_if_nothing_was_found(ev
     assert re.search(r"two · Dice: [^<]+ · its maps are gone<", text)
 
 
+def test_a_slide_whose_maps_are_damaged_is_said_among_the_others(evaluated: Path) -> None:
+    (evaluated / "two/parse.zarr/0.5um/zarr.json").write_text("{")
+    text = write_report(open_run(evaluated)).read_text(encoding="utf-8")
+    assert 'alt="one with its maps"' in text
+    assert 'class="failed">' in text
+    assert "two · Dice: " in text
+
+
 def test_of_many_slides_those_of_lowest_dice_are_shown(evaluated: Path) -> None:
     page = read_page(write_report(open_run(evaluated), pictures=1))
     assert len(page.images) == 3 + 3 + 2 * (3 + 3)

@@ -94,8 +94,12 @@ def create_store(path: str | Path, passes: Sequence[str]) -> None:
 
 def list_canvases(path: str | Path) -> tuple[Canvas, ...]:
     """The canvases of a slide's group, in the order of their names."""
-    groups = sorted(file.parent for file in Path(path).glob("*/zarr.json"))
-    return tuple(open_canvas(group) for group in groups if group.name != "OME")
+    return tuple(open_canvas(group) for group in find_canvases(path))
+
+
+def find_canvases(path: str | Path) -> list[Path]:
+    """Where the canvases of a slide's group lie, in the order of their names; none of them is opened."""
+    return sorted(file.parent for file in Path(path).glob("*/zarr.json") if file.parent.name != "OME")
 
 
 def require_canvas(canvas: Canvas) -> None:

@@ -23,8 +23,6 @@ from wsiparse.models.weight_file import is_open_weights
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "wsiparse-open-1"
 BIOMEDPARSE = "biomedparse"
-MODEL_PARTS = ("name", "digest", "targets", "tile", "tile_bytes", "predict")
-"""What a model of anybody's must have, as `Model` says."""
 _loading = threading.RLock()  # a factory may itself load a model
 
 
@@ -138,7 +136,7 @@ def _call_factory(text: str, spec: ModelSpec) -> Model:
         model = factory(spec)
     except SystemExit as error:  # which would end a worker's loop, and leave the run waiting for it
         raise ModelError(f"model {text}: its factory ends the program ({error}); {expected}") from error
-    if missing := [name for name in MODEL_PARTS if not hasattr(model, name)]:
+    if missing := [name for name in vars(Model) if not name.startswith("_") and not hasattr(model, name)]:
         found = f"{type(model).__name__} without {', '.join(missing)}"
         raise ModelError(f"model {text}: its factory gave {found}; {expected}")
     return model

@@ -7,10 +7,12 @@ This knows no Dask: it is handed a client, and asks the scheduler for what its w
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
+
+from wsiparse.runs.beside import repeat_beside
 
 STEPS = frozenset({"load_block", "predict_block", "store_block", "derive_square"})
 TIMES_MEAN = 20.0
@@ -35,25 +37,19 @@ class Workers(Protocol):
 @contextmanager
 def watch_workers(workers: Workers, deadline: float) -> Iterator[None]:
     """Start anew what hangs for longer than `deadline` seconds, while the block lasts; 0 lets them hang."""
-    stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(workers, deadline, stop), daemon=True, name="hanging")
-    if deadline:
-        thread.start()
-    try:
+    if not deadline:
         yield
-    finally:
-        stop.set()
-        if deadline:
-            thread.join(RESTART_SECONDS)
+        return
+    with repeat_beside(partial(_look, workers, deadline), min(LOOK_SECONDS, deadline / 4), RESTART_SECONDS):
+        yield
 
 
-def _watch(workers: Workers, deadline: float, stop: threading.Event) -> None:
-    while not stop.wait(min(LOOK_SECONDS, deadline / 4)):
-        try:
-            _restart(workers, workers.run_on_scheduler(find_hanging, deadline))
-        except (OSError, RuntimeError) as error:
-            # A scheduler that is lost is the run's own affair; one that only stalls is asked again.
-            logger.warning("cannot look after the workers: %s", error)
+def _look(workers: Workers, deadline: float) -> None:
+    try:
+        _restart(workers, workers.run_on_scheduler(find_hanging, deadline))
+    except (OSError, RuntimeError) as error:
+        # A scheduler that is lost is the run's own affair; one that only stalls is asked again.
+        logger.warning("cannot look after the workers: %s", error)
 
 
 def _restart(workers: Workers, hanging: Mapping[str, str]) -> None:

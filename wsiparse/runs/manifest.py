@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from wsiparse.errors import InputError
-from wsiparse.files import settle_open, write_whole
+from wsiparse.files import settle_file, write_whole
 from wsiparse.slides.formats import find_slides, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
@@ -243,13 +243,16 @@ def _refuse_beyond(record: dict[Any, Any], path: Path, number: int) -> None:
 
 
 def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
-    """Write the rows as resolved, extra columns included, as a manifest again that outlasts a power loss."""
+    """Write the rows as resolved, extra columns included, as a manifest again that outlasts a power loss.
+
+    Raises OutputError where the disk could not keep it.
+    """
     extra = list(dict.fromkeys(key for row in rows for key in row.extra))
-    with write_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*COLUMNS, *extra])
-        for row in rows:
-            known = [row.id, row.slide, row.mpp or "", row.reference or "", ";".join(row.targets), row.site or ""]
-            writer.writerow([*known, *(row.extra.get(key, "") for key in extra)])
-        file.flush()
-        settle_open(file.fileno())
+    with write_whole(path) as partial:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*COLUMNS, *extra])
+            for row in rows:
+                known = [row.id, row.slide, row.mpp or "", row.reference or "", ";".join(row.targets), row.site or ""]
+                writer.writerow([*known, *(row.extra.get(key, "") for key in extra)])
+        settle_file(partial)

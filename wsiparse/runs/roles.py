@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import pkgutil
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from wsiparse import __version__
 from wsiparse.errors import InputError
+from wsiparse.runs.beside import repeat_beside
 
 THREADS = 4
 """Threads a worker: one predicts, two read ahead, one stores."""
@@ -61,19 +61,9 @@ def _check_version(client: Workers, cluster: str) -> None:
             )
 
 
-@contextmanager
-def watch_roles(client: Workers, cluster: str) -> Iterator[None]:
+def watch_roles(client: Workers, cluster: str) -> AbstractContextManager[None]:
     """Tell, while the block lasts, when no worker takes tasks of some role any more, and when one does again."""
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=_watch, args=(client, cluster, find_lacking(client), stop), daemon=True, name="roles"
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(LEAVE_SECONDS)
+    return repeat_beside(_Watch(client, cluster).look, LOOK_SECONDS, LEAVE_SECONDS)
 
 
 def find_lacking(client: Workers) -> str:
@@ -85,16 +75,21 @@ def find_lacking(client: Workers) -> str:
     return f"none of its {len(workers)} workers has the resource {missing[0]}" if missing else ""
 
 
-def _watch(client: Workers, cluster: str, told: str, stop: threading.Event) -> None:
-    before = told
-    while not stop.wait(LOOK_SECONDS):
+class _Watch:
+    """What was lacking at the last look, and what was last told of it."""
+
+    def __init__(self, client: Workers, cluster: str) -> None:
+        self._client, self._cluster = client, cluster
+        self._before = self._told = find_lacking(client)
+
+    def look(self) -> None:
         try:
-            lacking = find_lacking(client)
+            lacking = find_lacking(self._client)
         except (OSError, RuntimeError):
-            continue  # a scheduler that is lost is the run's own affair
+            return  # a scheduler that is lost is the run's own affair
         # Twice, for a nanny takes some seconds to start a worker anew.
-        if lacking == before and lacking != told:
+        if lacking == self._before and lacking != self._told:
             state = f"{lacking}; the run waits for one" if lacking else "it has workers again"
-            logger.warning("cluster %s: %s", cluster, state)
-            told = lacking
-        before = lacking
+            logger.warning("cluster %s: %s", self._cluster, state)
+            self._told = lacking
+        self._before = lacking

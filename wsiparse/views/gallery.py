@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import WsiparseError
-from wsiparse.maps.canvas import list_canvases
+from wsiparse.maps.canvas import find_canvases
 from wsiparse.runs.manifest import ManifestRow
 from wsiparse.runs.references import References, ReferenceSource, describe_slide, find_run_references, list_finished
 from wsiparse.runs.run import Run, State
@@ -65,7 +65,7 @@ class Gallery:
 
     def _lacks_maps(self, row: ManifestRow) -> bool:
         """Whether maps were deleted, as to save room; without them a slide would look as if nothing was found on it."""
-        return self.run.state(row.id) is State.DONE and not list_canvases(self._store(row))
+        return self.run.state(row.id) is State.DONE and not find_canvases(self._store(row))
 
     def _store(self, row: ManifestRow) -> Path:
         return self.run.folder(row.id) / "parse.zarr"
