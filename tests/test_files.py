@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wsiparse.errors import DamagedError, OutputError
-from wsiparse.files import find_config, read_json, remove_partials, write_json, write_whole_folder
+from wsiparse.files import find_config, read_json, read_text, remove_partials, write_json, write_whole_folder
 from wsiparse.runs.retry import is_passing
 
 
@@ -28,6 +28,19 @@ def test_a_folder_appears_when_all_is_written(tmp_path: Path) -> None:
     write(tmp_path / "deep" / "a")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a"]
     assert (tmp_path / "deep" / "a" / "new").read_text() == "wsiparse"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_text_is_read_as_it_stands(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a").write_bytes("slide\r\nMüller\n".encode(encoding))
+    assert read_text(tmp_path / "a") == "slide\r\nMüller\n"
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("cp1252", 2), ("utf-16", 1)])
+def test_text_in_another_encoding_is_refused_by_its_line(tmp_path: Path, encoding: str, line: int) -> None:
+    (tmp_path / "a").write_bytes("slide\r\nMüller\n".encode(encoding))
+    with pytest.raises(ValueError, match=f"line {line} is not in UTF-8; save it as UTF-8"):
+        read_text(tmp_path / "a")
 
 
 def test_what_was_written_before_is_replaced(tmp_path: Path) -> None:

@@ -152,6 +152,16 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    """Text in UTF-8 with or without a byte order mark, its line ends as they are; ValueError for other encodings."""
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not in UTF-8; save it as UTF-8 (Excel: as CSV UTF-8)") from error
+
+
 def write_json(path: Path, value: Any, within: Path | None = None) -> None:
     """Write a JSON document for people and programs alike, as `write_whole` does: indented, keys in the order given."""
     with write_whole(path, within) as partial:

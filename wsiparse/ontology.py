@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wsiparse.errors import InputError, TargetError
-from wsiparse.files import find_config
+from wsiparse.files import find_config, read_text
 from wsiparse.kinds import Kind, is_number, is_text, list_of
 
 OBJECT, SITE = "[object]", "[site]"
@@ -270,7 +270,7 @@ def _fill_prompt(entry: dict[str, Any], template: str | None) -> dict[str, Any]:
 def _read_document(path: Path) -> dict[str, Any]:
     expected = f"expected one of {', '.join(list_ontologies())}, or a TOML file of [[target]] tables"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads(read_text(path))
     except OSError as error:
         raise InputError(f"ontology {path}: {error.strerror}; {expected}") from error
     except ValueError as error:

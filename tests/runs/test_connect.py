@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,30 @@ def test_workers_without_this_version_are_refused(found: object, told: str) -> N
         def scheduler_info(self, *, n_workers: int) -> dict[str, Any]:
             return {"workers": {"tcp://a:1": {"resources": roles.ROLES}}}
 
-        def run(self, function: Callable[..., Any], /, *arguments: Any, on_error: str) -> dict[str, Any]:
+        def run(
+            self, function: Callable[..., Any], /, *arguments: Any, workers: Sequence[str] | None, on_error: str
+        ) -> dict[str, Any]:
+            assert workers is None
             assert function(*arguments) == __version__
             return {"tcp://a:1": found}
 
     with pytest.raises(InputError, match=f"worker tcp://a:1 has {told}"):
         roles.check_workers(Client(), "tcp://b:2")
+
+
+def test_workers_of_another_version_that_come_later_are_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roles, "LOOK_SECONDS", 0.1)
+    with (
+        start_cluster(1, dict(roles.ROLES)) as cluster,
+        caplog.at_level(logging.WARNING, roles.__name__),
+        connect(RunConfig(cluster=cluster.scheduler_address)),
+    ):
+        monkeypatch.setattr(roles, "__version__", "0.0.1")
+        cluster.scale(2)
+        wait_for(lambda: f"has wsiparse {__version__}, this command is 0.0.1" in caplog.text)
+    assert caplog.text.count("this command is") == 1  # not of the one that was there before
 
 
 def test_a_misspelt_name_is_not_waited_for() -> None:

@@ -118,6 +118,12 @@ def test_ids_that_are_made_differ_in_more_than_capitals(tmp_path: Path) -> None:
     assert list_ids(tmp_path / "m.csv") == ["A1", "a1"]  # a person's word
 
 
+def test_a_manifest_of_another_encoding_is_told_how_to_save(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("slide\nMüller.svs\n".encode("cp1252"))
+    with pytest.raises(InputError, match=r"m\.csv: line 2 is not in UTF-8; save it as UTF-8.*CSV UTF-8.*'slide'"):
+        read_manifest(tmp_path / "m.csv")
+
+
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     folder = touch(tmp_path / os.fsdecode(b"caf\xe9"), "a.svs")
     (folder / "m.csv").write_text("slide\na.svs\n")

@@ -54,7 +54,7 @@ def test_level_grids_do_not_drift(make_slide: MakeSlide) -> None:
 
 def test_a_missing_mpp_says_what_to_do(make_slide: MakeSlide) -> None:
     path = make_slide(301, 203, None)
-    with pytest.raises(MppError, match=r"states no µm per pixel; add a column mpp to the manifest or pass --mpp"):
+    with pytest.raises(MppError, match=r"no µm per pixel; add a column mpp to the manifest, or pass --mpp to a run"):
         open_slide(path)
     assert open_slide(path, mpp=0.3).slide.mpp == 0.3
 

@@ -13,7 +13,7 @@ import torch
 from tests.training.teaching import save_pair, write_config
 from tests.training.test_screening import fill_mask, make_table
 from wsiparse.cli import main
-from wsiparse.errors import ModelError
+from wsiparse.errors import ModelError, RunError
 from wsiparse.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,6 +45,8 @@ def forget(folder: Path) -> None:
         (lambda folder: change(folder, seed=2), "other seed;"),
         (lambda folder: change(folder, batch=3, crop=16), "other batch, crop;"),
         (lambda folder: change(folder, start="wsiparse-open-1", sizes={}, crop=64), "other crop, sizes, start"),
+        (lambda folder: change(folder, teacher="out/tiny.safetensors"), "other teacher;"),
+        (lambda folder: change(folder, teacher_share=0.3), "other teacher_share;"),
         (lambda folder: save_pair(folder / "0.png", folder / "0_mask.png", 40), "other samples;"),
         (lambda folder: fill_mask(folder, 0, 0), "other samples;"),
         (lambda folder: change(folder, steps=1), "of 2 steps, steps is 1;"),
@@ -68,6 +70,19 @@ def test_a_checkpoint_of_another_training_is_refused(
     assert words in line
     assert "checkpoint.pt" in line
     assert (weights.read_bytes(), (tmp_path / "out/log.jsonl").read_bytes()) == (before, log)
+
+
+def test_a_setting_that_came_later_leaves_checkpoints_as_they_were(tmp_path: Path) -> None:
+    config = make_table(tmp_path)
+    train(config)
+    checkpoint = tmp_path / "out/checkpoint.pt"
+    kept = torch.load(checkpoint, weights_only=True)
+    del kept["decided"]["teacher"], kept["decided"]["plain_share"]
+    torch.save(kept, checkpoint)
+    train(config)
+    change(tmp_path, plain_share=0.5)
+    with pytest.raises(RunError, match="other plain_share;"):
+        train(config)
 
 
 def test_a_training_goes_on_for_longer_and_at_another_rate(tmp_path: Path) -> None:

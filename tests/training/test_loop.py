@@ -21,11 +21,10 @@ from wsiparse.models.open_network import Sizes
 from wsiparse.models.weight_file import read_weights
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.lock import hold_lock
+from wsiparse.training.answers import UNASKED, predict_logits
 from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_alike, word_prompt
 from wsiparse.training.loop import (
-    UNASKED,
     advance,
-    predict_logits,
     schedule_rate,
     start_session,
     take_step,

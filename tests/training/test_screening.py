@@ -159,5 +159,5 @@ def test_a_name_nobody_knows_is_refused_before_the_first_step(tmp_path: Path) ->
     with pytest.raises(ReferenceFileError, match=r"examples\.csv: classes 'drak disc' are no targets"):
         load_lesson(read_settings(config), TILES)
     (tmp_path / "examples.csv").write_bytes("image,mask,present,case,part\né".encode("latin-1"))
-    with pytest.raises(InputError, match=r"examples\.csv: 'utf-8' codec can't decode.*expected a CSV"):
+    with pytest.raises(InputError, match=r"examples\.csv: line 2 is not in UTF-8; save it as UTF-8 .*expected a CSV"):
         load_lesson(read_settings(config), TILES)

@@ -12,6 +12,7 @@ from shapely import Point, Polygon, box
 from tests.conftest import MakeSlide
 from tests.drawing import draw_tissue
 from tests.evaluation.drawing import write_features
+from tests.runs.test_unreadable import blank_tiles
 from tests.training.teaching import write_config
 from wsiparse.cli import main
 from wsiparse.errors import InputError
@@ -24,11 +25,13 @@ from wsiparse.runs.parse import take_order
 from wsiparse.runs.pipeline import SerialEngine
 from wsiparse.runs.planning import plan_slide
 from wsiparse.slides.open import reader_of
-from wsiparse.slides.slide import Pixels
-from wsiparse.tiles.reading import read_block
+from wsiparse.slides.slide import Pixels, Reader
+from wsiparse.tiles.plan import Block, Tiling
+from wsiparse.tiles.reading import TileBatch, read_block
+from wsiparse.training.answers import predict_logits
 from wsiparse.training.batches import BatchSource, load_check
 from wsiparse.training.dataset import Sample
-from wsiparse.training.loop import predict_logits, start_session
+from wsiparse.training.loop import start_session
 from wsiparse.training.losses import score_batch
 from wsiparse.training.settings import read_settings
 from wsiparse.training.slides import SlideTile, _label_core
@@ -102,9 +105,28 @@ def test_masks_and_hidden_pixels_are_the_reference(cohort: Path) -> None:
     assert picture.known == ("dark disc", "light disc")
 
 
+def test_a_slide_that_cannot_be_decoded_is_left_out(cohort: Path) -> None:
+    write_features(cohort / "two.geojson", [(DISC, "Dunkel"), (SECOND, "Hell")])
+    (cohort / "slides.csv").write_text("slide,reference,part\none.svs,one.geojson,train\ntwo.svs,two.geojson,train\n")
+    blank_tiles(cohort / "two.svs", 0, slice(None))
+    lesson = learn_from(cohort)
+    assert {tile.source.slide.id for tile in tiles_of(lesson)} == {"one"}
+    assert lesson.screening.skipped == {"slide whose pixels cannot be decoded": ["two"]}
+    blank_tiles(cohort / "one.svs", 0, slice(None))
+    with pytest.raises(InputError, match=r"no training example .*skipped 2: slide whose pixels cannot be decoded"):
+        learn_from(cohort)
+
+
 def test_tiles_are_taken_where_labels_are(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsiparse.training.slides.read_block", None)  # listing reads no pixels
+    read: list[Block] = []
+
+    def count(reader: Reader, tiling: Tiling, block: Block) -> TileBatch:
+        read.append(block)
+        return read_block(reader, tiling, block)
+
+    monkeypatch.setattr("wsiparse.training.slides.read_block", count)
     tiles = tiles_of(learn_from(cohort))
+    assert len(read) == 2  # one tile a slide, to see whether it can be decoded
     shown = {tile.core for tile in tiles}
     for tile in tiles:
         place = tile.core.grow(tile.tiling.margin)

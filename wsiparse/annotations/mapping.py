@@ -10,6 +10,7 @@ from typing import Any
 
 from wsiparse.annotations.classes import is_ignored, is_roi
 from wsiparse.errors import InputError, TargetError
+from wsiparse.files import read_text
 from wsiparse.ontology import Ontology
 
 WITHIN = "within:"
@@ -37,7 +38,7 @@ def load_mapping(path: str | Path, ontology: Ontology) -> dict[str, str]:
 
 def _read_classes(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         is_json = path.suffix.lower() == ".json"
         document = json.loads(text, object_pairs_hook=_join_pairs) if is_json else tomllib.loads(text)
     except OSError as error:

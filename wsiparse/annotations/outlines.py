@@ -49,7 +49,7 @@ class Outlines:
         """The polygons at these places, in this order."""
         if len(indices) == len(self) and (np.diff(indices) == 1).all():
             return self
-        rings, polygons = _take_parts(self.polygons, indices)
+        rings, polygons = take_parts(self.polygons, indices)
         return Outlines(*take_rings((self.points, self.rings), rings), polygons)
 
     def measure_areas(self) -> NDArray[np.int64]:
@@ -61,7 +61,9 @@ class Outlines:
 
     def find_last_pixels(self) -> NDArray[np.int64]:
         """The bottommost, then rightmost pixel of each polygon as y·2³² + x [polygons]; it sorts as a slide is read."""
-        corners = (self.points[:, 1].astype(np.int64) << 32) + self.points[:, 0]
+        corners = self.points[:, 1].astype(np.int64)
+        corners <<= 32
+        corners += self.points[:, 0]
         last = np.maximum.reduceat(corners, self.rings[self.polygons[:-1]]) if len(self) else corners
         return last - (1 << 32) - 1
 
@@ -70,18 +72,19 @@ def take_rings(
     rings: tuple[NDArray[_Number], NDArray[np.int64]], indices: NDArray[np.int64]
 ) -> tuple[NDArray[_Number], NDArray[np.int64]]:
     """The rings at these places, in this order, from points [points, 2] and the first point of each ring."""
-    points, starts = _take_parts(rings[1], indices)
+    points, starts = take_parts(rings[1], indices)
     return rings[0].take(points, axis=0), starts
+
+
+def take_parts(offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the parts of some wholes, one after another, and the offsets of the wholes among them [wholes + 1]."""
+    lengths = offsets[indices + 1] - offsets[indices]
+    starts = np.append(0, np.cumsum(lengths))
+    places = np.repeat(offsets[indices] - starts[:-1], lengths)
+    places += np.arange(starts[-1])
+    return places, starts
 
 
 def _concatenate_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     lengths = [np.diff(part) for part in parts]
     return np.append(0, np.cumsum(np.concatenate(lengths)))
-
-
-def _take_parts(offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of the parts of some wholes, one after another, and the offsets of the wholes among them."""
-    lengths = offsets[indices + 1] - offsets[indices]
-    starts = np.append(0, np.cumsum(lengths))
-    places = np.arange(starts[-1]) + np.repeat(offsets[indices] - starts[:-1], lengths)
-    return places, starts

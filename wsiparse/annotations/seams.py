@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from wsiparse.annotations.edges import cancel_edges, cut_edges, link_edges
-from wsiparse.annotations.outlines import Outlines
+from wsiparse.annotations.outlines import Outlines, take_parts
 from wsiparse.annotations.pieces import NO_RUNS, Pieces, Runs, Tally, concatenate_pieces
 from wsiparse.errors import PlanError
 from wsiparse.geometry import Region
@@ -94,12 +93,10 @@ def _settle(pieces: Pieces, frontier: int) -> tuple[Pieces, Pieces]:
     touched = np.zeros(len(pieces), bool)
     touched[_find_open(pieces.runs, frontier)] = True
     done &= ~np.logical_or.reduceat(touched[order], starts) if len(order) else done
-    sizes = np.diff(starts, append=len(order))
-    settled = np.repeat(done, sizes)
-    whole = _unite(pieces.take(order[settled]), sizes[done])
-    waiting = pieces.take(np.sort(order[~settled]))
-    del pieces
-    return whole.take(np.argsort(last[done])), waiting
+    sorted_done = np.flatnonzero(done)[np.argsort(last[done])]
+    members, ends = take_parts(np.append(starts, len(order)), sorted_done)
+    waiting = order[np.repeat(~done, np.diff(starts, append=len(order)))]
+    return _unite(pieces, order[members], np.diff(ends)), pieces.take(np.sort(waiting))
 
 
 def _find_open(runs: Runs, frontier: int) -> Tally:
@@ -118,19 +115,21 @@ def _group(pieces: Pieces) -> tuple[Tally, Tally]:
     return order, np.flatnonzero(np.diff(groups[order], prepend=-1))
 
 
-def _unite(pieces: Pieces, sizes: Tally) -> Pieces:
-    """Objects from the pieces of each, `sizes` of them a time."""
-    starts = np.cumsum(sizes) - sizes
-    if len(sizes) == len(pieces):
-        return replace(pieces, runs=NO_RUNS)
-    cut = np.repeat(sizes > 1, sizes)
-    rows, columns = cut_edges(pieces.outlines.take(np.flatnonzero(cut)), _number(sizes[sizes > 1]))
-    united = link_edges(cancel_edges(rows), cancel_edges(columns), int((sizes > 1).sum()))
-    outlines = Outlines.concatenate([pieces.outlines.take(np.flatnonzero(~cut)), united])
-    scores = None if pieces.scores is None else np.add.reduceat(pieces.scores, starts)
-    pixels = np.add.reduceat(pieces.pixels, starts)
-    back = np.argsort(np.argsort(sizes > 1, kind="stable"))
-    return Pieces(pieces.region, outlines.take(back), pieces.codes[starts], pixels, scores, NO_RUNS)
+def _unite(pieces: Pieces, members: Tally, sizes: Tally) -> Pieces:
+    """Objects of some pieces, from the places of each one's pieces, `sizes` of them a time."""
+    if not len(sizes):
+        return pieces.take(sizes)
+    starts, outlines = np.cumsum(sizes) - sizes, pieces.outlines
+    chosen, cut = members[starts], sizes > 1
+    if cut.any():
+        # All outlines in one array, and taken from it once: a row of them is tens of megabytes.
+        rows, columns = cut_edges(outlines.take(members[np.repeat(cut, sizes)]), _number(sizes[cut]))
+        united = link_edges(cancel_edges(rows), cancel_edges(columns), int(cut.sum()))
+        outlines = Outlines.concatenate([outlines, united])
+        chosen = np.where(cut, len(pieces) + np.cumsum(cut) - 1, chosen)
+    scores = None if pieces.scores is None else np.add.reduceat(pieces.scores[members], starts)
+    pixels = np.add.reduceat(pieces.pixels[members], starts)
+    return Pieces(pieces.region, outlines.take(chosen), pieces.codes[members[starts]], pixels, scores, NO_RUNS)
 
 
 def _number(sizes: Tally) -> Tally:

@@ -45,8 +45,8 @@ def write_weights(path: str | Path, header: Header, tensors: Mapping[str, Tensor
 
 def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
     """The header and the float32 network on CPU of a weight file; ModelError where it is none of this architecture."""
+    header = read_header(path)
     with _open_file(path) as file:
-        header = _parse_header(file.metadata() or {}, str(path))
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     check_numbers(tensors, f"weights {path}")
     network = OpenNetwork(header.sizes)
@@ -56,6 +56,12 @@ def read_weights(path: str | Path) -> tuple[Header, OpenNetwork]:
         first = str(error).splitlines()[-1].strip()
         raise ModelError(f"weights {path}: {first}; expected the tensors its header names; train it anew") from error
     return header, network
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of a weight file alone; as `read_weights`."""
+    with _open_file(path) as file:
+        return _parse_header(file.metadata() or {}, str(path))
 
 
 def is_open_weights(path: str | Path) -> bool:

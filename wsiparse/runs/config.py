@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from wsiparse.errors import InputError
+from wsiparse.files import read_text
 from wsiparse.kinds import is_text
 from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
@@ -147,7 +148,7 @@ def say_wrong(error: ValidationError, model: type[BaseModel], table: str = "") -
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a config file; InputError where it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; expected a TOML file") from error
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from wsiparse.errors import InputError
-from wsiparse.files import settle_file, write_whole
+from wsiparse.files import read_text, settle_file, write_whole
 from wsiparse.slides.formats import find_slides, is_slide_folder
 from wsiparse.slides.remote import is_remote, name_remote
 
@@ -164,11 +165,11 @@ def _refuse_taken(rows: Sequence[ManifestRow]) -> None:
 def read_manifest(path: Path) -> list[ManifestRow]:
     """Read a CSV with a `slide` column and, as wanted, id, mpp, reference, targets (by ';'), site and any others."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)  # else a stray " takes the lines below it into its cell
-            columns = reader.fieldnames = [*_name_columns(reader.fieldnames or [])]
-            records = [*number_records(reader, f"manifest {path}")]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        # Strict, or else a stray " takes the lines below it into its cell.
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+        columns = reader.fieldnames = [*_name_columns(reader.fieldnames or [])]
+        records = [*number_records(reader, f"manifest {path}")]
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"manifest {path}: {error}; expected a CSV file with a 'slide' column") from error
     _check_columns(columns, path)
     rows = [_parse_row(record, path, number) for number, record in records]

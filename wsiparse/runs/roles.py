@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -31,8 +31,10 @@ class Workers(Protocol):
     def scheduler_info(self, *, n_workers: int) -> Mapping[str, Any]:
         """What the scheduler says of itself and its workers."""
 
-    def run(self, function: Callable[..., Any], /, *arguments: Any, on_error: str) -> Mapping[str, Any]:
-        """The answers of all workers, by their addresses."""
+    def run(
+        self, function: Callable[..., Any], /, *arguments: Any, workers: Sequence[str] | None, on_error: str
+    ) -> Mapping[str, Any]:
+        """The answers of some workers, or of all, by their addresses."""
 
 
 def check_workers(client: Workers, cluster: str) -> None:
@@ -46,29 +48,39 @@ def check_workers(client: Workers, cluster: str) -> None:
             f"cluster {cluster}: {lacking}; "
             f'start them with `dask worker ADDRESS --nthreads {THREADS} --resources "{roles}"`'
         )
-    _check_version(client, cluster)
+    if others := list_others(client, None):
+        raise InputError(f"cluster {cluster}: {others[0]}")
 
 
-def _check_version(client: Workers, cluster: str) -> None:
+def list_others(client: Workers, workers: Sequence[str] | None) -> list[str]:
+    """Which of some workers, or of all, have another version than this command; a line each, with what to do."""
     # Named in words of the standard library: what a worker does not have, it cannot be asked by.
-    found = client.run(pkgutil.resolve_name, "wsiparse:__version__", on_error="return")
-    for worker, version in found.items():
-        if version != __version__:
-            has = "no wsiparse" if isinstance(version, ImportError) else f"wsiparse {version}"
-            raise InputError(
-                f"cluster {cluster}: its worker {worker} has {has}, this command is {__version__}; start the workers "
-                "in an environment that has the same version"
-            )
+    found = client.run(pkgutil.resolve_name, "wsiparse:__version__", workers=workers, on_error="return")
+    return [
+        f"its worker {worker} has {'no wsiparse' if isinstance(version, ImportError) else f'wsiparse {version}'}, this "
+        f"command is {__version__}; start the workers in an environment that has the same version"
+        for worker, version in found.items()
+        if version != __version__
+    ]
 
 
 def watch_roles(client: Workers, cluster: str) -> AbstractContextManager[None]:
-    """Tell, while the block lasts, when no worker takes tasks of some role any more, and when one does again."""
+    """Tell, while the block lasts, when no worker takes tasks of some role any more, and when one does again.
+
+    Workers that come meanwhile are told too, where they have another version.
+    """
     return repeat_beside(_Watch(client, cluster).look, LOOK_SECONDS, LEAVE_SECONDS)
+
+
+def list_workers(client: Workers) -> Mapping[str, Any]:
+    """What a cluster's scheduler says of each worker, by its address."""
+    workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1).get("workers", {})
+    return workers
 
 
 def find_lacking(client: Workers) -> str:
     """What a cluster has not got that a run needs; nothing where there is all."""
-    workers = client.scheduler_info(n_workers=-1).get("workers", {}).values()
+    workers = list_workers(client).values()
     if not workers:
         return NOBODY
     missing = [role for role in ROLES if not any(worker["resources"].get(role) for worker in workers)]
@@ -76,15 +88,17 @@ def find_lacking(client: Workers) -> str:
 
 
 class _Watch:
-    """What was lacking at the last look, and what was last told of it."""
+    """What was lacking at the last look, what was last told of it, and which workers were there."""
 
     def __init__(self, client: Workers, cluster: str) -> None:
         self._client, self._cluster = client, cluster
         self._before = self._told = find_lacking(client)
+        self._known: Set[str] = list_workers(client).keys()
 
     def look(self) -> None:
         try:
             lacking = find_lacking(self._client)
+            self._meet(list_workers(self._client).keys())
         except (OSError, RuntimeError):
             return  # a scheduler that is lost is the run's own affair
         # Twice, for a nanny takes some seconds to start a worker anew.
@@ -93,3 +107,8 @@ class _Watch:
             logger.warning("cluster %s: %s", self._cluster, state)
             self._told = lacking
         self._before = lacking
+
+    def _meet(self, workers: Set[str]) -> None:
+        come, self._known = [*(workers - self._known)], workers
+        for told in list_others(self._client, come) if come else ():
+            logger.warning("cluster %s: %s", self._cluster, told)

@@ -55,11 +55,11 @@ def choose_scale(name: str, given: float | None, stated: Iterable[Scale]) -> Sca
     scales = list(stated)
     chosen = next((scale for scale in scales if scale.plausible), None)
     if chosen is None:
-        raise MppError(f"{name}: {_describe_absence(scales)}; add a column mpp to the manifest or pass --mpp")
+        raise MppError(f"{name}: {_describe_absence(scales)}; add a column mpp to the manifest, or pass --mpp to a run")
     if not chosen.square:
         raise MppError(
             f"{name}: {chosen.source} states {chosen.x:g} × {chosen.y:g} µm per pixel, expected square pixels; "
-            "resample the slide, or state the mpp to use in the manifest's column mpp or with --mpp"
+            "resample the slide, or state the mpp to use in the manifest's column mpp, or with --mpp of a run"
         )
     return chosen
 
@@ -102,7 +102,7 @@ def _check_given(name: str, scale: Scale) -> Scale:
     if not scale.plausible:
         raise MppError(
             f"{name}: mpp {scale.x:g} was given, expected {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]:g} µm per pixel; "
-            "correct the manifest's column mpp or --mpp"
+            "correct the manifest's column mpp, or --mpp of a run"
         )
     return scale
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, BinaryIO, Protocol
@@ -15,9 +15,9 @@ import torch
 from wsiparse.errors import RunError
 from wsiparse.files import settle_open, write_whole
 from wsiparse.slides.files import fingerprint_file
-from wsiparse.training.settings import TrainingSettings
+from wsiparse.training.settings import WEIGHTS, TrainingSettings
 from wsiparse.training.sources import Lesson
-from wsiparse.training.students import find_start
+from wsiparse.training.students import find_weights
 
 FREE = {
     *("name", "out", "notes", "device", "log_every", "check_every", "check_pictures", "overlays"),
@@ -73,7 +73,8 @@ class Checkpoint:
             raise RunError(f"{self.path}: {told}; expected a whole checkpoint; remove it to start anew") from error
 
     def _refuse_other(self, decided: Mapping[str, str]) -> None:
-        if other := sorted(key for key, value in self.decided.items() if decided.get(key) != value):
+        before = {**_describe_unsaid(), **decided} if decided else {}
+        if other := sorted(key for key, value in self.decided.items() if before.get(key) != value):
             found = f"of a training with other {', '.join(other)}" if decided else "written by an earlier version"
             raise RunError(
                 f"{self.path}: {found}; expected one of the training that this config tells; choose another out, or "
@@ -93,12 +94,22 @@ def _write_through(value: object, file: BinaryIO) -> None:
 
 
 def describe_training(settings: TrainingSettings, lesson: Lesson) -> dict[str, str]:
-    """What decides a training's weights: settings, the weights started from, targets with their words, and samples."""
+    """What decides a training's weights: settings, the weights it names, targets with their words, and samples."""
     told = {key: value for key, value in asdict(settings).items() if key not in FREE | SHOWN_BY_DATA}
-    start = find_start(settings)
-    told["start"] = fingerprint_file(start) if start else ""
-    texts = {key: json.dumps(value, sort_keys=True) for key, value in told.items()}
-    return {**texts, "targets": lesson.ontology.digest, "samples": _digest(one.fingerprint for one in lesson.train)}
+    named = {key: find_weights(settings, key) for key in WEIGHTS if key in told}
+    told |= {key: fingerprint_file(path) if path else "" for key, path in named.items()}
+    samples = _digest(sample.fingerprint for sample in lesson.train)
+    return {**_describe(told), "targets": lesson.ontology.digest, "samples": samples}
+
+
+def _describe_unsaid() -> dict[str, str]:
+    """The settings where a config says nothing: so a checkpoint was made that is older than a setting."""
+    defaults = {entry.name: entry.default for entry in fields(TrainingSettings) if entry.default is not MISSING}
+    return _describe({key: value for key, value in defaults.items() if key not in FREE | SHOWN_BY_DATA})
+
+
+def _describe(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: json.dumps(value, sort_keys=True) for key, value in values.items()}
 
 
 def _digest(texts: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from wsiparse.annotations.classes import is_ignored
 from wsiparse.errors import InputError
+from wsiparse.files import read_text
 from wsiparse.runs.manifest import number_records
 from wsiparse.slides.mpp import PLAUSIBLE_MPP
 
@@ -58,12 +60,11 @@ def read_examples(table: str | Path, data: str | Path, find_case: Callable[[str]
     """
     source = f"examples {table}"
     try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            # Unless it is strict, a stray " takes the lines below it into its cell.
-            reader = csv.DictReader(file, restval="", strict=True)
-            columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-            rows = [(f"{source}, line {line}", _strip(row)) for line, row in number_records(reader, source)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        # Unless it is strict, a stray " takes the lines below it into its cell.
+        reader = csv.DictReader(io.StringIO(read_text(Path(table)), newline=""), restval="", strict=True)
+        columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+        rows = [(f"{source}, line {line}", _strip(row)) for line, row in number_records(reader, source)]
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{source}: {error}; expected a CSV in UTF-8 with columns {COLUMNS}") from error
     if not rows or not set(COLUMNS) <= set(columns):
         raise InputError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from wsiparse.errors import InputError
+from wsiparse.files import read_text
 from wsiparse.kinds import is_text
 from wsiparse.models.load import list_models
 from wsiparse.models.open_network import Sizes
@@ -38,7 +39,7 @@ from wsiparse.training.kinds import (
 
 NEEDED = ("name", "ontology", "targets", "out")
 PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
-WEIGHTS = ("start", "kept")
+WEIGHTS = ("start", "kept", "teacher")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class TrainingSettings:
     """Share of the weights started from in those that are written: what was known before is forgotten less."""
     kept: Text = ""
     """Weights that this share is of, by name or file as in `start`; empty takes those started from."""
+    teacher: Text = ""
+    """Weights, by name or file as in `start`, whose answers count beside what was drawn; empty for none."""
+    teacher_share: Share = 0.5
+    """Share of its answers in what is learned."""
     learn: Texts = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: AnySizes = None
@@ -184,7 +189,7 @@ def _read_document(path: Path, extending: tuple[Path, ...], taken: Collection[st
     if path.resolve() in extending:
         raise InputError(f"training config {path} extends itself; name another file in extends, or none")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise InputError(f"training config {path}: {error}; expected a TOML file such as open-1.toml") from error
     base, own = document.pop("extends", ""), {key: value for key, value in document.items() if key not in taken}

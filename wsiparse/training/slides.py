@@ -70,6 +70,12 @@ class SlideTile:
         whole = Picture(batch.pixels[0], masks, tuple((name,) for name in self.outlined), self.known, hidden)
         return set_apart(replace(whole, borders=self._draw_borders()), self.parted)
 
+    @property
+    def is_decodable(self) -> bool:
+        """Whether it can be read: one that cannot is hidden, though its reference shows some of it."""
+        hidden = self.read().hidden
+        return hidden is None or not hidden.all()
+
     def _draw(self, name: str) -> NDArray[np.bool_]:
         drawn = self.source.reference.draw(name, self.inside, self.tiling.grid)
         return self._frame(drawn, outside=False)

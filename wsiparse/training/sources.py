@@ -34,6 +34,8 @@ from wsiparse.training.settings import TrainingSettings
 from wsiparse.training.slides import LabelledSlide, SlideTile, list_tiles
 
 T = TypeVar("T")
+PROBES = 3
+"""Tiles of a slide that are read before it is learned from; one that can be decoded suffices."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,13 @@ class _Loading:
         cut: list[SlideTile] = []
         for placed in slides:
             found = list(list_tiles(placed.source, self.tiles, self.apart))
-            if not found:
-                self.screening.skip("slide without an outline of a target", placed.source.slide.id)
-            cut += found
+            fault = "" if found else "slide without an outline of a target"
+            if found and not any(tile.is_decodable for tile in thin_out(found, PROBES)):
+                fault = "slide whose pixels cannot be decoded"
+            if fault:
+                self.screening.skip(fault, placed.source.slide.id)
+            else:
+                cut += found
         return cut
 
 

@@ -22,9 +22,9 @@ from wsiparse.models.open_network import OpenNetwork, place_network
 from wsiparse.models.open_network import Sizes as OpenSizes
 from wsiparse.models.prompts import tokenize_prompt
 from wsiparse.models.tokenizer import load_tokenizer
-from wsiparse.models.weight_file import Header, is_open_weights, read_weights, write_weights
+from wsiparse.models.weight_file import Header, is_open_weights, read_header, read_weights, write_weights
 from wsiparse.ontology import Ontology
-from wsiparse.training.settings import TrainingSettings, check_sides
+from wsiparse.training.settings import WEIGHTS, TrainingSettings, check_sides
 
 
 class Student(Protocol):
@@ -54,7 +54,8 @@ class OpenStudent:
 
     network: OpenNetwork
     licence: str = ""
-    """That of the weights started from; what is learned from them is under it too, unless the notes name another."""
+    """Those of the weights that the config names; what is learned from them is under these too, unless the notes say
+    otherwise."""
 
     @property
     def stride(self) -> int:
@@ -134,40 +135,54 @@ def start_student(settings: TrainingSettings) -> Student:
     Raises InputError where it cannot take the config's crops or tiles, or has other sizes than the config asks for.
     """
     torch.manual_seed(settings.seed)
-    path = find_start(settings)
-    if path is None:
-        return OpenStudent(OpenNetwork(settings.sizes or OpenSizes()))
-    student = _load_student(path, settings)
+    licence = _join_licences(settings)
+    if not settings.start:
+        return OpenStudent(OpenNetwork(settings.sizes or OpenSizes()), licence)
+    student = _load_student(settings, "start")
     check_sides(settings, student.stride, f"start {settings.start}")
-    return student
+    return replace(student, licence=licence) if isinstance(student, OpenStudent) else student
+
+
+def load_alike(settings: TrainingSettings, student: Student, key: str) -> dict[str, Tensor]:
+    """The weights that a key of the config names; InputError where they are of another network than the student's."""
+    weights: dict[str, Tensor] = _load_student(settings, key).network.state_dict()
+    if _list_shapes(weights) != _list_shapes(student.network.state_dict()):
+        raise InputError(
+            f"{key} {getattr(settings, key)}: weights of another network than learns; name weights of the same sizes, "
+            "and in `sizes` the scales where the network has some"
+        )
+    return weights
 
 
 def load_kept(settings: TrainingSettings, student: Student) -> dict[str, Tensor]:
-    """The weights of which `start_share` stays; InputError where they are of another network than the student's."""
-    named = settings.kept or settings.start
-    kept: dict[str, Tensor] = start_student(replace(settings, start=named)).network.state_dict()
-    if _list_shapes(kept) != _list_shapes(student.network.state_dict()):
-        raise InputError(
-            f"kept {named}: weights of another network than learns; name weights of the same sizes, and in `sizes` the "
-            "scales where the network has some"
-        )
-    return kept
+    """The weights of which `start_share` stays; as `load_alike`."""
+    return load_alike(settings, student, "kept" if settings.kept else "start")
 
 
 def _list_shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in weights.items()}
 
 
-def find_start(settings: TrainingSettings) -> Path | None:
-    """The file of weights that the config starts from, by its path or a shipped name; None for random ones."""
-    return list_models().get(settings.start, Path(settings.start)) if settings.start else None
+def find_weights(settings: TrainingSettings, key: str) -> Path | None:
+    """The file of weights that a key of the config names, by its path or a shipped name; None where it names none."""
+    named = getattr(settings, key)
+    return list_models().get(named, Path(named)) if named else None
 
 
-def _load_student(path: Path, settings: TrainingSettings) -> Student:
-    if not path.is_file():
+def _join_licences(settings: TrainingSettings) -> str:
+    """What the weights that the config names say of their licence, each once; empty where none says any."""
+    paths = [find_weights(settings, key) for key in WEIGHTS]
+    ours = [path for path in paths if path and path.is_file() and path.suffix != ".pt" and is_open_weights(path)]
+    named = [str(read_header(path).training.get("licence", "")) for path in ours]
+    return " and ".join(dict.fromkeys(filter(None, named)))
+
+
+def _load_student(settings: TrainingSettings, key: str) -> Student:
+    named, path = f"{key} {getattr(settings, key)}", find_weights(settings, key)
+    if path is None or not path.is_file():
         raise InputError(
-            f"start {settings.start}: no such file; expected {', '.join(list_models())}, or a file of weights, seen "
-            "from the config's folder"
+            f"{named}: no such file; expected {', '.join(list_models())}, or a file of weights, seen from the config's "
+            "folder"
         )
     if path.suffix == ".pt" or not is_open_weights(path):
         return BiomedParseStudent(path)
@@ -178,10 +193,10 @@ def _load_student(path: Path, settings: TrainingSettings) -> Student:
         network.part_scales(asked.scales)
     if asked != network.sizes:
         raise InputError(
-            f"start {settings.start}: sizes {header.sizes}, the config asks for {asked}; leave sizes out, or but for "
-            "scales where it has none"
+            f"{named}: sizes {header.sizes}, the config asks for {asked}; leave sizes out, or but for scales where it "
+            "has none"
         )
-    return OpenStudent(network, str(header.training.get("licence", "")))
+    return OpenStudent(network)
 
 
 def freeze_rest(network: nn.Module, learn: Sequence[str]) -> nn.Module:
