@@ -21,10 +21,11 @@ from wsiparse.models.open_network import Sizes
 from wsiparse.models.weight_file import read_weights
 from wsiparse.ontology import Ontology, Target, load_ontology
 from wsiparse.runs.lock import hold_lock
-from wsiparse.training.answers import UNASKED, predict_logits
 from wsiparse.training.batches import BatchSource, invent_word, list_prompts, refuse_alike, word_prompt
 from wsiparse.training.loop import (
+    UNASKED,
     advance,
+    predict_logits,
     schedule_rate,
     start_session,
     take_step,
@@ -168,6 +169,11 @@ def test_weights_fall_under_the_licence_of_those_started_from_unless_they_name_t
         again = dataclasses.replace(settings, out=tmp_path / licence, start=str(first), notes=notes)
         weights = teach(start_student(again), again)
         assert find_licence(load_model(ModelSpec(str(weights), "cpu"))) == licence
+    other = dataclasses.replace(settings, out=tmp_path / "other", notes={"licence": "CC0"}, seed=5)
+    kept = str(teach(start_student(other), other))
+    both = dataclasses.replace(settings, out=tmp_path / "both", start=str(first), kept=kept, start_share=0.5)
+    weights = teach(start_student(both), both)
+    assert find_licence(load_model(ModelSpec(str(weights), "cpu"))) == "research only and CC0"
 
 
 def test_a_network_that_is_started_from_brings_its_sizes(tmp_path: Path) -> None:
@@ -234,6 +240,9 @@ def test_the_share_may_be_of_other_weights_than_those_started_from(tmp_path: Pat
     wrong = dataclasses.replace(keeping, out=tmp_path / "wrong", start="", sizes=sizes, kept=str(learned))
     with pytest.raises(InputError, match=r"sizes .*the config asks for|weights of another network"):
         teach(start_student(wrong), wrong)
+    missing = dataclasses.replace(keeping, out=tmp_path / "wrong", kept="nowhere.safetensors")
+    with pytest.raises(InputError, match=r"kept nowhere\.safetensors: no such file"):
+        teach(start_student(missing), missing)
     assert not (tmp_path / "wrong").exists()
 
 

@@ -28,10 +28,9 @@ from wsiparse.slides.open import reader_of
 from wsiparse.slides.slide import Pixels, Reader
 from wsiparse.tiles.plan import Block, Tiling
 from wsiparse.tiles.reading import TileBatch, read_block
-from wsiparse.training.answers import predict_logits
 from wsiparse.training.batches import BatchSource, load_check
 from wsiparse.training.dataset import Sample
-from wsiparse.training.loop import start_session
+from wsiparse.training.loop import predict_logits, start_session
 from wsiparse.training.losses import score_batch
 from wsiparse.training.settings import read_settings
 from wsiparse.training.slides import SlideTile, _label_core

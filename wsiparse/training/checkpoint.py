@@ -15,7 +15,7 @@ import torch
 from wsiparse.errors import RunError
 from wsiparse.files import settle_open, write_whole
 from wsiparse.slides.files import fingerprint_file
-from wsiparse.training.settings import WEIGHTS, TrainingSettings
+from wsiparse.training.settings import TrainingSettings
 from wsiparse.training.sources import Lesson
 from wsiparse.training.students import find_weights
 
@@ -94,10 +94,10 @@ def _write_through(value: object, file: BinaryIO) -> None:
 
 
 def describe_training(settings: TrainingSettings, lesson: Lesson) -> dict[str, str]:
-    """What decides a training's weights: settings, the weights it names, targets with their words, and samples."""
+    """What decides a training's weights: settings, the weights started from, targets with their words, and samples."""
     told = {key: value for key, value in asdict(settings).items() if key not in FREE | SHOWN_BY_DATA}
-    named = {key: find_weights(settings, key) for key in WEIGHTS if key in told}
-    told |= {key: fingerprint_file(path) if path else "" for key, path in named.items()}
+    start = find_weights(settings, "start")
+    told["start"] = fingerprint_file(start) if start else ""
     samples = _digest(sample.fingerprint for sample in lesson.train)
     return {**_describe(told), "targets": lesson.ontology.digest, "samples": samples}
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wsiparse.errors import ModelError, RunError
 from wsiparse.files import remove_partials
 from wsiparse.models.breakdown import notice_breakdown
+from wsiparse.models.devices import multiplies_bfloat16
 from wsiparse.models.load import choose_device
 from wsiparse.models.memory import is_out_of_memory
 from wsiparse.models.open_network import mirror_edges
@@ -23,7 +24,6 @@ from wsiparse.models.tile_sizes import TileSizes
 from wsiparse.ontology import Ontology, list_groups
 from wsiparse.runs.lock import hold_lock
 from wsiparse.runs.manifest import write_manifest
-from wsiparse.training.answers import predict_batch, predict_logits
 from wsiparse.training.apart import drop_apart, list_parted
 from wsiparse.training.batches import ABSENT_COLUMNS, Batch, BatchSource, draw_ahead, load_check, take_images
 from wsiparse.training.checkpoint import Checkpoint, describe_training
@@ -34,9 +34,12 @@ from wsiparse.training.progress import Log, open_log
 from wsiparse.training.settings import TrainingSettings, read_settings
 from wsiparse.training.sources import Lesson, load_lesson
 from wsiparse.training.students import Student, freeze_rest, load_kept, start_student
-from wsiparse.training.teachers import ask_teacher, soften_truth, start_teacher
 
+CHECKED_AT_ONCE = 16
+"""Pictures of a check in one forward pass."""
 ABSENT_WEIGHT = 0.1
+UNASKED = -30.0
+"""Logit of a hidden pixel: so sure that it is nothing that neither the loss nor the Dice moves."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,6 @@ class Session:
     optimizer: torch.optim.Optimizer
     columns: Columns
     settings: TrainingSettings
-    teacher: nn.Module | None
-    """A network that does not change, whose answers count beside what is drawn."""
 
     @property
     def states(self) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
@@ -91,8 +92,8 @@ def teach(student: Student, settings: TrainingSettings) -> Path:
     lesson = load_lesson(settings, TileSizes(settings.tile, 0, student.stride))
     if settings.start_share:
         load_kept(settings, student)  # refused before anything is learned, read again when all is
-    session = start_session(student, lesson.ontology, settings)
     checkpoint = Checkpoint(settings.out / "checkpoint.pt", describe_training(settings, lesson))
+    session = start_session(student, lesson.ontology, settings)
     source = BatchSource(lesson.train, lesson.ontology, settings, student.tokenize)
     check = load_check(lesson.test, lesson.ontology, settings, student.tokenize) if lesson.test else None
     with hold_lock(settings.out), open_log(settings.out, settings.steps) as log:
@@ -120,8 +121,7 @@ def start_session(student: Student, ontology: Ontology, settings: TrainingSettin
     """The network where it will learn, and a fresh optimiser."""
     network = freeze_rest(student.place(choose_device(settings.device)), settings.learn)
     optimizer = torch.optim.AdamW(split_decay(network, settings.weight_decay), settings.learning_rate, fused=True)
-    columns, average = describe_columns(ontology), copy.deepcopy(network)
-    return Session(network, average, optimizer, columns, settings, start_teacher(settings, student))
+    return Session(network, copy.deepcopy(network), optimizer, describe_columns(ontology), settings)
 
 
 def take_up(session: Session, checkpoint: Checkpoint) -> int:
@@ -162,8 +162,6 @@ def advance(session: Session, step: int, batch: Batch) -> float:
     for group in session.optimizer.param_groups:
         group["lr"] = schedule_rate(step, settings)
     mirror_edges(session.network, batch.mirrored)
-    if session.teacher is not None:
-        batch = soften_truth(batch, ask_teacher(session.teacher, batch, step), settings.teacher_share)
     loss = take_step(session.network, session.optimizer, batch, session.columns)
     update_average(session.average, session.network, min(settings.average_decay, (1 + step) / (10 + step)))
     return loss
@@ -216,6 +214,16 @@ def measure_loss(network: nn.Module, batch: Batch, columns: Columns) -> Tensor:
     return score_batch(logits, batch.truth.to(device), batch.known.to(device), columns)
 
 
+def predict_logits(network: nn.Module, batch: Batch) -> Tensor:
+    """Logits [N, K, H, W] in float32, of which those of hidden pixels are fixed."""
+    device = next(network.parameters()).device
+    images = batch.images.to(device, memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
+        logits: Tensor = network(images, batch.tokens.to(device), batch.mpp)
+    # Nothing is learned where nothing is known: there the answer is the right one, and flat.
+    return logits.float().masked_fill(batch.hidden.to(device), UNASKED)
+
+
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the averaged weights and statistics a step towards the network's."""
@@ -238,6 +246,15 @@ def check_network(session: Session, step: int, batch: Batch, ontology: Ontology)
         draw_overlays(path, take_images(batch, slice(shown)), predicted[:shown], ontology)
     dice = compare_masks(predicted, batch.truth, batch.known)
     return {target.name: value for target, value in zip(ontology.targets, dice, strict=False)}
+
+
+@torch.inference_mode()
+def predict_batch(network: nn.Module, batch: Batch, ontology: Ontology) -> Tensor:
+    """What a network finds [N, K, H, W], 0 or 1, each target at its threshold."""
+    parts = [take_images(batch, slice(n, n + CHECKED_AT_ONCE)) for n in range(0, len(batch.images), CHECKED_AT_ONCE)]
+    logits = torch.cat([predict_logits(network.eval(), part).cpu() for part in parts])
+    thresholds = torch.tensor([*(t.threshold for t in ontology.targets), *[0.5] * ABSENT_COLUMNS])
+    return (logits.sigmoid() >= thresholds[:, None, None]).float()
 
 
 def save_weights(student: Student, session: Session, ontology: Ontology) -> Path:

@@ -39,7 +39,7 @@ from wsiparse.training.kinds import (
 
 NEEDED = ("name", "ontology", "targets", "out")
 PATHS = ("data", "examples", "slides", "mapping", "ontology", "out")
-WEIGHTS = ("start", "kept", "teacher")
+WEIGHTS = ("start", "kept")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,6 @@ class TrainingSettings:
     """Share of the weights started from in those that are written: what was known before is forgotten less."""
     kept: Text = ""
     """Weights that this share is of, by name or file as in `start`; empty takes those started from."""
-    teacher: Text = ""
-    """Weights, by name or file as in `start`, whose answers count beside what was drawn; empty for none."""
-    teacher_share: Share = 0.5
-    """Share of its answers in what is learned."""
     learn: Texts = ()
     """Parts of the network that learn, such as `mask_decoder`; empty teaches all."""
     sizes: AnySizes = None

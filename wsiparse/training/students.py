@@ -143,20 +143,16 @@ def start_student(settings: TrainingSettings) -> Student:
     return replace(student, licence=licence) if isinstance(student, OpenStudent) else student
 
 
-def load_alike(settings: TrainingSettings, student: Student, key: str) -> dict[str, Tensor]:
-    """The weights that a key of the config names; InputError where they are of another network than the student's."""
-    weights: dict[str, Tensor] = _load_student(settings, key).network.state_dict()
-    if _list_shapes(weights) != _list_shapes(student.network.state_dict()):
+def load_kept(settings: TrainingSettings, student: Student) -> dict[str, Tensor]:
+    """The weights of which `start_share` stays; InputError where they are of another network than the student's."""
+    key = "kept" if settings.kept else "start"
+    kept: dict[str, Tensor] = _load_student(settings, key).network.state_dict()
+    if _list_shapes(kept) != _list_shapes(student.network.state_dict()):
         raise InputError(
             f"{key} {getattr(settings, key)}: weights of another network than learns; name weights of the same sizes, "
             "and in `sizes` the scales where the network has some"
         )
-    return weights
-
-
-def load_kept(settings: TrainingSettings, student: Student) -> dict[str, Tensor]:
-    """The weights of which `start_share` stays; as `load_alike`."""
-    return load_alike(settings, student, "kept" if settings.kept else "start")
+    return kept
 
 
 def _list_shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
