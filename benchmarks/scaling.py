@@ -232,7 +232,8 @@ def set_up(setting: Setting) -> dict[str, str]:
     """Variables of scheduler and workers."""
     # The profilers of many workers in one process would watch one another's threads.
     profile = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
-    return {**profile, SLEEP: str(setting.block_seconds / TILES), "OMP_NUM_THREADS": "1"}
+    shared = {"DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": "False"}  # as docs/settings.md has it
+    return {**profile, **shared, SLEEP: str(setting.block_seconds / TILES), "OMP_NUM_THREADS": "1"}
 
 
 def list_commands(setting: Setting, file: Path) -> list[list[str]]:

@@ -68,8 +68,9 @@ def repeat_preparation(step: Step) -> Step:
     @functools.wraps(step)
     def rename(order: Order, row: ManifestRow) -> SlideWork:
         first: SlideWork = prepare(order, row)
-        slide = dataclasses.replace(first.slide, id=row.id)
-        return dataclasses.replace(first, slide=slide, folder=str(order.folder(row)))
+        slide, folder = dataclasses.replace(first.slide, id=row.id), order.folder(row)
+        folder.mkdir(exist_ok=True)  # or the first slide that a process finishes would have nowhere to lie
+        return dataclasses.replace(first, slide=slide, folder=str(folder))
 
     return rename
 

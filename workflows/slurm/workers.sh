@@ -16,6 +16,7 @@ set -uo pipefail
 output=/data/results
 python=/opt/wsiparse/bin/python
 scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json"
+export DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING=False # the run shares its blocks out itself
 
 "$python" -m dask scheduler --port 0 --no-dashboard --scheduler-file "$scheduler" &
 meeting=$!

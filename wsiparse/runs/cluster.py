@@ -46,7 +46,9 @@ from wsiparse.runs.pipeline import (
     record_failure,
     store_block,
 )
+from wsiparse.runs.places import Places
 from wsiparse.runs.planning import prepare_slide
+from wsiparse.runs.roles import list_workers
 from wsiparse.runs.room import Room, measure_room
 from wsiparse.runs.square_queue import SquareQueue
 from wsiparse.runs.squares import derive_square
@@ -60,6 +62,8 @@ SETTINGS = {
     "distributed.comm.timeouts.connect": "60s",
     # It keeps what it saw of the last hour: memory that grows by hundreds of megabytes, for nobody to look at.
     "distributed.worker.profile.enabled": False,
+    # It would take pixels that lie with one worker to another, which has blocks of its own; see places.py.
+    "distributed.scheduler.work-stealing": False,
 }
 SLIDES_AHEAD = 2
 """Slides prepared beyond the one whose blocks are being submitted."""
@@ -183,6 +187,7 @@ class _Cohort:
         self.completed = as_completed()
         self.preparing: dict[Future[Any], ManifestRow] = {}
         self.blocks: dict[Future[Any], _Slide] = {}
+        self.places = Places()
         self.judging: dict[Future[Any], _Slide] = {}
         self.squares: dict[Future[Any], _Slide] = {}
         self.finishing: dict[Future[Any], _Slide] = {}
@@ -235,8 +240,9 @@ class _Cohort:
     def _count_workers(self) -> None:
         """Workers come and go while a batch system starts and ends them."""
         if time.monotonic() - self.counted > COUNT_SECONDS:
-            # A scheduler that was just lost names none.
-            self.limit = self.window * max(len(self.client.scheduler_info(n_workers=-1).get("workers", ())), 1)
+            workers = list_workers(self.client)  # none, of a scheduler that was just lost
+            self.limit = self.window * max(len(workers), 1)
+            self.places.update(workers)
             self.counted = time.monotonic()
 
     def _submit_slide(self, row: ManifestRow) -> None:
@@ -249,13 +255,25 @@ class _Cohort:
         if not drawn:
             return
         slides, blocks = zip(*drawn, strict=True)
-        loaded = self.client.map(load_block, blocks, resources={"READ": 1}, pure=False)
+        takers = self.places.choose(len(blocks))
+        loaded = self._submit_loading(blocks, takers)
         predicted = self.client.map(predict_block, blocks, loaded, resources={"GPU": 1}, pure=False, priority=5)
         stored = self.client.map(store_block, blocks, predicted, pure=False, priority=10)
         self.completed.update(stored)
+        self.places.hold(stored, takers)
         for slide, block, future in zip(slides, blocks, stored, strict=True):
             self.blocks[future] = slide
             slide.storing[future] = block
+
+    def _submit_loading(self, blocks: Sequence[BlockWork], takers: Sequence[str]) -> list[Future[Any]]:
+        """Blocks read by those that take them, or by anyone; another worker reads those of one that died."""
+        found: dict[int, Future[Any]] = {}
+        for taker in dict.fromkeys(takers or [""]):
+            own = [n for n in range(len(blocks)) if not takers or takers[n] == taker]
+            place: dict[str, Any] = {"workers": [taker], "allow_other_workers": True} if taker else {}
+            parts = self.client.map(load_block, [blocks[n] for n in own], resources={"READ": 1}, pure=False, **place)
+            found |= zip(own, parts, strict=True)
+        return [found[n] for n in range(len(blocks))]
 
     def _submit_square(self, slide: _Slide) -> None:
         square = slide.squares.take()
@@ -276,6 +294,7 @@ class _Cohort:
             self._take_prepared(_fetch(future), row)
             return
         if slide := self.blocks.pop(future, None):
+            self.places.release(future)
             self._take_block(_fetch(future), slide, slide.storing.pop(future))
             return
         kinds = (
@@ -348,6 +367,7 @@ class _Cohort:
     def _give_up(self, slide: _Slide) -> None:
         futures = [*slide.storing, *slide.waiting]
         for future in futures:
+            self.places.release(future)
             for tasks in (self.blocks, self.judging, self.squares):
                 tasks.pop(future, None)
         self.client.cancel(futures)

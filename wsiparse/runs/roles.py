@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from wsiparse import __version__
 from wsiparse.errors import InputError
@@ -32,7 +32,7 @@ class Workers(Protocol):
         """What the scheduler says of itself and its workers."""
 
     def run(
-        self, function: Callable[..., Any], /, *arguments: Any, workers: Sequence[str] | None, on_error: str
+        self, function: Callable[..., Any], /, *arguments: Any, workers: list[str] | None, on_error: Literal["return"]
     ) -> Mapping[str, Any]:
         """The answers of some workers, or of all, by their addresses."""
 
@@ -52,7 +52,7 @@ def check_workers(client: Workers, cluster: str) -> None:
         raise InputError(f"cluster {cluster}: {others[0]}")
 
 
-def list_others(client: Workers, workers: Sequence[str] | None) -> list[str]:
+def list_others(client: Workers, workers: list[str] | None) -> list[str]:
     """Which of some workers, or of all, have another version than this command; a line each, with what to do."""
     # Named in words of the standard library: what a worker does not have, it cannot be asked by.
     found = client.run(pkgutil.resolve_name, "wsiparse:__version__", workers=workers, on_error="return")

@@ -11,6 +11,7 @@ set -uo pipefail
 output=@output@
 python=@python@
 scheduler="$output/submit/scheduler-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json"
+export DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING=False # the run shares its blocks out itself
 
 srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=1 \
   "$python" -m dask scheduler --port 0 --no-dashboard@interface@ --scheduler-file "$scheduler" &
