@@ -64,6 +64,17 @@ def test_workers_that_leave_for_good_are_told_and_those_that_come_after_them(
         wait_for(lambda: "has workers again" in caplog.text)
 
 
+def test_a_worker_that_does_not_answer_is_not_taken_for_one_of_another_version() -> None:
+    class Client:
+        def scheduler_info(self, *, n_workers: int) -> dict[str, Any]:
+            return {"workers": {"tcp://a:1": {"resources": roles.ROLES}}}
+
+        def run(self, *_: Any, **__: Any) -> dict[str, Any]:
+            return {"tcp://a:1": OSError("Timed out trying to connect")}
+
+    assert roles.list_others(Client(), ["tcp://a:1"]) == []
+
+
 @pytest.mark.parametrize(
     ("found", "told"), [("0.0.1", "wsiparse 0.0.1, this command"), (ModuleNotFoundError("wsiparse"), "no wsiparse")]
 )

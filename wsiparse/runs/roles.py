@@ -60,7 +60,7 @@ def list_others(client: Workers, workers: list[str] | None) -> list[str]:
         f"its worker {worker} has {'no wsiparse' if isinstance(version, ImportError) else f'wsiparse {version}'}, this "
         f"command is {__version__}; start the workers in an environment that has the same version"
         for worker, version in found.items()
-        if version != __version__
+        if version != __version__ and not isinstance(version, OSError)  # of a worker that left meanwhile
     ]
 
 
