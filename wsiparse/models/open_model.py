@@ -19,6 +19,7 @@ from wsiparse.errors import ModelError
 from wsiparse.models.eight_views import average_views
 from wsiparse.models.execution import EAGER, Execution, ModelOptions, split_tiles
 from wsiparse.models.fused import can_fuse, fuse_encoder
+from wsiparse.models.lanes import spread_tiles
 from wsiparse.models.memory import fit_batch
 from wsiparse.models.model import Probabilities, TextVectors
 from wsiparse.models.open_network import (
@@ -111,9 +112,8 @@ class OpenModel:
 
     def _predict_at(self, scale: int, pixels: NDArray[np.uint8], targets: Sequence[Target]) -> Probabilities:
         """What `predict` gives of targets that are normalised alike."""
-        with torch.inference_mode():
-            prompts = torch.stack([self._embed_text(target.at_site(None).prompt) for target in targets])
-            kernel, bias = fold_prompts(prompts, self._network.image.head)
+        prompts = torch.stack([self._embed_text(target.at_site(None).prompt) for target in targets])
+        kernel, bias = self._run_alone(self._fold_prompts, prompts)
 
         def answer(tiles: NDArray[np.uint8]) -> Probabilities:
             parts, self._batch = fit_batch(
@@ -141,8 +141,22 @@ class OpenModel:
                 return own
         return target
 
+    def _run_alone(self, function: Callable[[Tensor], Any], values: Tensor) -> Any:
+        """What a function gives, on processors by one thread: several may round a product otherwise."""
+        return spread_tiles(function, [values])[0] if self._execution.device.type == "cpu" else function(values)
+
+    @torch.inference_mode()
+    def _fold_prompts(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        return fold_prompts(prompts, self._network.image.head)
+
     def _encode_text(self, text: str) -> Tensor:
-        tokens = torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))
+        prompt: Tensor = self._run_alone(
+            self._encode_tokens, torch.from_numpy(tokenize_prompt(text, self.header.sizes.buckets))
+        )
+        return prompt
+
+    @torch.inference_mode()
+    def _encode_tokens(self, tokens: Tensor) -> Tensor:
         prompt: Tensor = self._network.text(tokens[None].to(self._execution.device))[0]
         return prompt
 
