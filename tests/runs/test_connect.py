@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def start_cluster(workers: int, resources: dict[str, int] | None) -> LocalCluste
     return LocalCluster(n_workers=workers, resources=resources, **options)
 
 
+@contextmanager
+def watch_cluster(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
+    """A cluster of one worker that a run is connected to, looked at every tenth of a second."""
+    monkeypatch.setattr(roles, "LOOK_SECONDS", 0.1)
+    with (
+        start_cluster(1, dict(roles.ROLES)) as cluster,
+        caplog.at_level(logging.WARNING, roles.__name__),
+        connect(RunConfig(cluster=cluster.scheduler_address)),
+    ):
+        yield cluster
+
+
 @pytest.mark.parametrize(("resources", "missing"), [(None, "GPU"), ({"GPU": 1}, "READ"), ({"READ": 2}, "GPU")])
 def test_workers_without_a_role_are_told_how_to_start(resources: dict[str, int] | None, missing: str) -> None:
     how = rf'none of its 2 workers has the resource {missing}; start them with `dask .* --resources "GPU=1 READ=2"`'
@@ -52,12 +65,7 @@ def test_workers_may_come_later(caplog: pytest.LogCaptureFixture) -> None:
 def test_workers_that_leave_for_good_are_told_and_those_that_come_after_them(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roles, "LOOK_SECONDS", 0.1)
-    with (
-        start_cluster(1, dict(roles.ROLES)) as cluster,
-        caplog.at_level(logging.WARNING, roles.__name__),
-        connect(RunConfig(cluster=cluster.scheduler_address)),
-    ):
+    with watch_cluster(caplog, monkeypatch) as cluster:
         cluster.scale(0)
         wait_for(lambda: "has no workers; the run waits" in caplog.text)
         cluster.scale(1)
@@ -97,12 +105,7 @@ def test_workers_without_this_version_are_refused(found: object, told: str) -> N
 def test_workers_of_another_version_that_come_later_are_told(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roles, "LOOK_SECONDS", 0.1)
-    with (
-        start_cluster(1, dict(roles.ROLES)) as cluster,
-        caplog.at_level(logging.WARNING, roles.__name__),
-        connect(RunConfig(cluster=cluster.scheduler_address)),
-    ):
+    with watch_cluster(caplog, monkeypatch) as cluster:
         monkeypatch.setattr(roles, "__version__", "0.0.1")
         cluster.scale(2)
         wait_for(lambda: f"has wsiparse {__version__}, this command is 0.0.1" in caplog.text)

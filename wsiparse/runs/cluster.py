@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, Scheduler, SchedulerPlugin, Worker, WorkerPlugin, as_completed
+from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed
 from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
 from distributed.comm.core import CommClosedError
 
@@ -27,7 +27,7 @@ from wsiparse.models.load import ModelSpec
 from wsiparse.models.model import TextVectors
 from wsiparse.runs.clock import Times
 from wsiparse.runs.config import RunConfig
-from wsiparse.runs.connect import connect
+from wsiparse.runs.connect import FreeWaiting, connect
 from wsiparse.runs.finish import finish_slide
 from wsiparse.runs.hanging import watch_workers
 from wsiparse.runs.judge import Judgement
@@ -76,7 +76,7 @@ def open_cluster(config: RunConfig) -> Iterator[ClusterEngine]:
     with dask.config.set(SETTINGS), connect(config) as client:
         with _notice_loss():
             client.register_plugin(_EndAtBreakdown())
-            client.register_plugin(_FreeWaiting())
+            client.register_plugin(FreeWaiting())
         yield ClusterEngine(client, config.window, room)
 
 
@@ -89,24 +89,6 @@ class _EndAtBreakdown(WorkerPlugin):
         """Told of every worker, also of those that come later."""
         if worker.nanny:
             end_at_breakdown()
-
-
-class _FreeWaiting(SchedulerPlugin):
-    """Lets any worker that comes take a task that was for one which is gone, where no other was left to take it.
-
-    Dask gives a task to whoever is there when it is to begin; afterwards it waits for the worker that was named.
-    """
-
-    name = "wsiparse-free-waiting"
-
-    async def start(self, scheduler: Scheduler) -> None:
-        """Told of the scheduler that it watches."""
-        self._scheduler = scheduler
-
-    def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
-        """Told of every change of a task's state."""
-        if finish == "no-worker" and (task := self._scheduler.tasks.get(key)) and task.loose_restrictions:
-            task.worker_restrictions = set()
 
 
 @dataclass(eq=False)

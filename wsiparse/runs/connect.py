@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed import Client, LocalCluster, Nanny, Scheduler, SchedulerPlugin, SpecCluster
 
 from wsiparse.errors import InputError
 from wsiparse.models.devices import VISIBLE, name_visible
@@ -29,6 +29,24 @@ NANNIES = {"distributed.deploy.lost-worker-timeout": "1000 days"}
 having died once more, it closes the nanny for good, and in the end a run without workers waits for ever."""
 QUIET = logging.CRITICAL
 """Dask's own threshold on clusters started here: what it says of a failed task, with a traceback, a run says itself."""
+
+
+class FreeWaiting(SchedulerPlugin):
+    """Lets any worker that comes take a task that was for one which is gone, where no other was left to take it.
+
+    Dask gives a task to whoever is there when it is to begin; afterwards it waits for the worker that was named.
+    """
+
+    name = "wsiparse-free-waiting"
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Told of the scheduler that it watches."""
+        self._scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
+        """Told of every change of a task's state."""
+        if finish == "no-worker" and (task := self._scheduler.tasks.get(key)) and task.loose_restrictions:
+            task.worker_restrictions = set()
 
 
 @contextmanager

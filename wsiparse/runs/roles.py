@@ -39,7 +39,7 @@ class Workers(Protocol):
 
 def check_workers(client: Workers, cluster: str) -> None:
     """Raise InputError where tasks would wait for ever, as no worker takes them, or could not be done."""
-    lacking = find_lacking(client)
+    lacking = find_lacking(list_workers(client))
     if lacking == NOBODY:
         logger.warning("cluster %s has no workers yet: waiting for one", cluster)
     elif lacking:
@@ -78,12 +78,11 @@ def list_workers(client: Workers) -> Mapping[str, Any]:
     return workers
 
 
-def find_lacking(client: Workers) -> str:
-    """What a cluster has not got that a run needs; nothing where there is all."""
-    workers = list_workers(client).values()
+def find_lacking(workers: Mapping[str, Any]) -> str:
+    """What a cluster of these workers has not got that a run needs; nothing where there is all."""
     if not workers:
         return NOBODY
-    missing = [role for role in ROLES if not any(worker["resources"].get(role) for worker in workers)]
+    missing = [role for role in ROLES if not any(worker["resources"].get(role) for worker in workers.values())]
     return f"none of its {len(workers)} workers has the resource {missing[0]}" if missing else ""
 
 
@@ -92,13 +91,15 @@ class _Watch:
 
     def __init__(self, client: Workers, cluster: str) -> None:
         self._client, self._cluster = client, cluster
-        self._before = self._told = find_lacking(client)
-        self._known: Set[str] = list_workers(client).keys()
+        workers = list_workers(client)
+        self._before = self._told = find_lacking(workers)
+        self._known: Set[str] = workers.keys()
 
     def look(self) -> None:
         try:
-            lacking = find_lacking(self._client)
-            self._meet(list_workers(self._client).keys())
+            workers = list_workers(self._client)
+            lacking = find_lacking(workers)
+            self._meet(workers.keys())
         except (OSError, RuntimeError):
             return  # a scheduler that is lost is the run's own affair
         # Twice, for a nanny takes some seconds to start a worker anew.
