@@ -6,7 +6,9 @@ import errno
 import os
 import shutil
 import uuid
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +21,8 @@ MARK = "wsiparse"
 """Word in the marked file of a folder that may be replaced."""
 UNSETTLED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """What file systems answer that cannot say when something is on their disk."""
+SETTLED_TOGETHER = 8
+"""Files that are waited for at a time."""
 UNLINKED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What file systems answer that know no second name of a file: FAT of portable disks, shares of Windows."""
 
@@ -108,11 +112,12 @@ def name_first(partial: Path, path: Path) -> None:
 def settle(folder: Path) -> None:
     """Wait until all files of a folder and their names are on the disk, so that a power loss takes none of them.
 
-    Raises OutputError where the disk, or a server that took them on trust, could not keep them.
+    Several are waited for at a time, which a disk or a server answers together. Raises OutputError where it, having
+    taken them on trust, could not keep them.
     """
-    for parent, _, names in os.walk(folder):
-        for path in (*(Path(parent, name) for name in names), Path(parent)):
-            settle_file(path)
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in (*names, ""))
+    with ThreadPoolExecutor(SETTLED_TOGETHER, "settle") as threads:
+        deque(threads.map(settle_file, paths), maxlen=0)
 
 
 def settle_file(path: Path) -> None:

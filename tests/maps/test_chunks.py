@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wsiparse.errors import OutputError
+from wsiparse.errors import DamagedError, OutputError
 from wsiparse.geometry import Region
-from wsiparse.maps.shards import create_array, read_pixels, shard_file, write_shard
+from wsiparse.maps.shards import create_array, open_shards, read_pixels, shard_file, write_shard
 
 SIDES = {"maps": (3, 1100, 900), "codes": (1100, 900)}
 BLOCK = 768
@@ -77,3 +77,23 @@ def test_a_shard_with_wrong_bytes_is_not_read(tmp_path: Path, place: int) -> Non
     file.write_bytes(content)
     with pytest.raises(OutputError, match="damaged shard"):
         read_pixels(tmp_path / "a", Region(0, 0, 10, 10))
+
+
+def test_what_is_no_array_of_ours_is_refused_in_one_line(tmp_path: Path) -> None:
+    zarr.create_array(store=str(tmp_path / "unsharded"), shape=(8, 8), chunks=(4, 4), dtype=np.uint8)
+    zarr.create_group(store=str(tmp_path / "group"))
+    for name in ("torn", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "torn" / "zarr.json").write_text('{"shape": [8, 8]')
+    for name in ("unsharded", "group", "torn", "empty", "absent"):
+        with pytest.raises(
+            DamagedError, match=rf"{name}: .*; expected a Zarr array of a run, delete the slide's"
+        ) as caught:
+            read_pixels(tmp_path / name, Region(0, 0, 4, 4))
+        assert "\n" not in str(caught.value)
+
+
+def test_an_array_made_anew_is_seen_as_it_is(tmp_path: Path) -> None:
+    for shape in ((1100, 900), (3, 500, 400)):
+        create_array(tmp_path / "array", shape, BLOCK, np.uint8)
+        assert open_shards(tmp_path / "array").shape == shape

@@ -102,9 +102,9 @@ def _make_even(values: NDArray[Any]) -> NDArray[Any]:
 
 def _coarsen(source: Path, fine: Grid, region: Region, pool: Pool) -> NDArray[Any]:
     shards = open_shards(source)
-    values = np.empty((*shards.leading, region.height, region.width), shards.array.dtype)
+    values = np.empty((*shards.leading, region.height, region.width), shards.dtype)
     width, height = _choose_cell(shards)
-    room = np.empty((*shards.leading, 2 * height, 2 * width), shards.array.dtype)
+    room = np.empty((*shards.leading, 2 * height, 2 * width), shards.dtype)
     for cell in cut_region(region, (width, height)):
         seen = _refine(cell, fine)
         part = room[..., : seen.height, : seen.width]

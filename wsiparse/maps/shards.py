@@ -10,11 +10,13 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import zarr
 from zarr.codecs import ZstdCodec
 
@@ -52,9 +54,8 @@ def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: npt.DTyp
 
 def create_like(path: Path, source: Path, grid: Grid) -> None:
     """Make an empty array over `grid` with the leading axes, shards and type of the array `source`."""
-    array = _open_array(source)
-    block = _block_side(array)
-    create_array(path, (*array.shape[:-2], grid.height, grid.width), block, array.dtype)
+    shards = open_shards(source)
+    create_array(path, (*shards.leading, grid.height, grid.width), shards.block, shards.dtype)
 
 
 def write_shard(path: Path, region: Region, layers: Iterable[npt.NDArray[Any]]) -> None:
@@ -63,32 +64,27 @@ def write_shard(path: Path, region: Region, layers: Iterable[npt.NDArray[Any]]) 
     Each is packed as it comes, so that one alone need be in memory.
     """
     shards = open_shards(path)
-    place = shard_file(path, shards.array.ndim, region.y // shards.block, region.x // shards.block)
+    place = shard_file(path, len(shards.shape), region.y // shards.block, region.x // shards.block)
     with write_whole(place, within=path) as partial:
         write_chunks(partial, shards.cut, shards.chunk, _check_layers(shards, region, layers))
 
 
 @dataclass(frozen=True)
 class Shards:
-    """An array that is open for reading, for whoever reads many regions of it."""
+    """An array that is there to be read or written, for whoever does so with many regions of it."""
 
     path: Path
-    array: zarr.Array[Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    block: int
+    """Side of a shard."""
+    chunk: int
+    """Side of the chunks in it."""
 
     @property
     def leading(self) -> tuple[int, ...]:
         """Sizes of the axes before y and x."""
-        return tuple(self.array.shape[:-2])
-
-    @property
-    def block(self) -> int:
-        """Side of a shard."""
-        return _block_side(self.array)
-
-    @property
-    def chunk(self) -> int:
-        """Side of the chunks in it."""
-        return self.array.chunks[-1]
+        return self.shape[:-2]
 
     @property
     def cut(self) -> tuple[int, ...]:
@@ -97,14 +93,14 @@ class Shards:
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Values [..., h, w] of a region; zeros beyond the array and where no shard was written."""
-        values = np.empty((*self.leading, region.height, region.width), self.array.dtype)
+        values = np.empty((*self.leading, region.height, region.width), self.dtype)
         self.read_into(values, region)
         return values
 
     def read_into(self, values: npt.NDArray[Any], region: Region) -> None:
         """As `read`, into values [..., h, w] that are there: new memory costs as much as decoding does."""
         values[...] = 0
-        inside = region.intersect(Region(0, 0, self.array.shape[-1], self.array.shape[-2]))
+        inside = region.intersect(Region(0, 0, self.shape[-1], self.shape[-2]))
         for part in cut_region(inside, (self.block, self.block)):
             self._read_part(part, values[(..., *part.shift(-region.x, -region.y).slices)])
 
@@ -113,7 +109,7 @@ class Shards:
         row, column = part.y // self.block, part.x // self.block
         inside = part.shift(-column * self.block, -row * self.block)
         try:
-            place_chunks(shard_file(self.path, self.array.ndim, row, column), self.cut, self.chunk, inside, out)
+            place_chunks(shard_file(self.path, len(self.shape), row, column), self.cut, self.chunk, inside, out)
         except (OSError, DamagedShardError) as error:
             raise DamagedError(
                 f"{self.path}: damaged shard in {part} ({error}); delete the slide's folder and run again"
@@ -121,8 +117,28 @@ class Shards:
 
 
 def open_shards(path: Path) -> Shards:
-    """The array at `path`."""
-    return Shards(path, _open_array(path))
+    """The array at `path`, as `create_array` made it; DamagedError where it is another or none.
+
+    Its metadata are read by hand: zarr takes a millisecond and a thread of its own for them, shard by shard.
+    """
+    try:
+        return Shards(path, *_parse_layout((path / "zarr.json").read_bytes()))
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        trouble = f"{type(error).__name__}: {error}"
+        raise DamagedError(
+            f"{path}: {trouble}; expected a Zarr array of a run, delete the slide's folder and run again"
+        ) from error
+
+
+@lru_cache
+def _parse_layout(metadata: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int, int]:
+    """Shape, type, side of the shards and of their chunks."""
+    said = orjson.loads(metadata)
+    codec = said["codecs"][0]
+    if codec["name"] != "sharding_indexed":
+        raise ValueError(f"codec {codec['name']}, not sharding_indexed")
+    shard, chunk = (part["configuration"]["chunk_shape"][-1] for part in (said["chunk_grid"], codec))
+    return tuple(said["shape"]), np.dtype(said["data_type"]), shard, chunk
 
 
 def read_pixels(path: Path, region: Region) -> npt.NDArray[Any]:
@@ -159,23 +175,8 @@ def report_unwritable(path: Path) -> Iterator[None]:
         raise OutputError(text) from error
 
 
-def _block_side(array: zarr.Array[Any]) -> int:
-    return (array.shards or array.chunks)[-1]
-
-
-def _open_array(path: Path) -> zarr.Array[Any]:
-    expected = "expected a Zarr array of a run; delete the slide's folder and run again"
-    try:
-        array = zarr.open(store=str(path), mode="r")
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path}: {error}; {expected}") from error
-    if not isinstance(array, zarr.Array):
-        raise DamagedError(f"{path}: a group; {expected}")
-    return array
-
-
 def _check_layers(shards: Shards, region: Region, layers: Iterable[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
-    shape, dtype, count = (*shards.leading, region.height, region.width), shards.array.dtype, math.prod(shards.leading)
+    shape, dtype, count = (*shards.leading, region.height, region.width), shards.dtype, math.prod(shards.leading)
     expected, n = f"expected {dtype} {shape} for {region}", 0
     for n, layer in enumerate(layers, 1):
         if n > count or layer.shape != shape[-2:] or layer.dtype != dtype:
