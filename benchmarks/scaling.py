@@ -5,16 +5,18 @@
 Scheduler and client are real and each in a process of its own. Workers are real ones too, but share two processes, and
 their accelerator sleeps: `--block-seconds` for the 16 small tiles of a block, which are really read, stitched and
 written. Efficiency, once all have imported what they need, is the time in which the accelerators alone could have done
-it, by the time from the first slide's start to the last one's end. In the rows named cheap, workers do nothing but
-answer: they tell what scheduler and client can do at most, and what the client holds in memory over a long cohort. All
-share the cores of this machine, so that a rate is a lower bound; a scheduler with a core of its own carries one task in
-`scheduler ms/task`.
+it, by the time from the first slide's start to the last one's end. Each worker gets as many blocks as the others, for
+what a last round of a few blocks costs follows their number, not the engine. In the rows named cheap, workers do
+nothing but answer: they tell what scheduler and client can do at most, and what the client holds in memory over a long
+cohort. All share the cores of this machine, so that a rate is a lower bound; a scheduler with a core of its own carries
+one task in `scheduler ms/task`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -148,14 +150,20 @@ def list_settings(options: argparse.Namespace) -> Iterator[Setting]:
     """As many blocks for each worker however many there are; then one slide, small slides, and what is cheap."""
     most, blocks, seconds = max(options.workers), options.blocks, options.block_seconds
     for workers in options.workers:
-        side = min(round((workers * blocks) ** 0.5), 9)
-        cohorts = [Cohort("cohort", round(workers * blocks / side**2), side)]
+        side = max(side for side in range(1, 9) if workers * blocks % side**2 == 0)
+        cohorts = [Cohort("cohort", workers * blocks // side**2, side)]
         if workers == most:
-            cohorts += [Cohort("one slide", 1, round((most * blocks) ** 0.5)), Cohort("small slides", most, 3)]
+            cohorts += [Cohort("one slide", 1, cut_evenly(most, blocks)), Cohort("small slides", most, 3)]
         yield Setting(workers, seconds, "real", tuple(cohorts))
     cheap = (Cohort("cheap blocks", 1, round(options.slides**0.5)), Cohort(LONG, options.slides, 1))
     for cohort in cheap:
         yield Setting(most, 0, "cheap", (cohort,))
+
+
+def cut_evenly(workers: int, blocks: int) -> int:
+    """Side of a square of up to so many blocks for each worker, as many for one as for another where that can be."""
+    longest = math.isqrt(workers * blocks)
+    return max((side for side in range(1, longest + 1) if side**2 % workers == 0), default=longest)
 
 
 def run_setting(setting: Setting) -> Iterator[tuple[Row, list[Row]]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -98,4 +99,5 @@ async def work_until_closed(scheduler_file: str, count: int) -> None:
 if __name__ == "__main__":
     if sys.argv[3] == "cheap":
         make_cheap()
+    gc.freeze()  # or each search of what was imported would stop them all, as it does not on machines of their own
     asyncio.run(work_until_closed(sys.argv[1], int(sys.argv[2])))

@@ -40,6 +40,10 @@ class Region:
         """Rows, then columns, to index an array whose origin is the grid's."""
         return slice(self.y, self.bottom), slice(self.x, self.right)
 
+    def __reduce__(self) -> tuple[type[Region], tuple[int, ...]]:
+        """Pickled as its numbers alone: the cores of a large slide are 100,000, and travel to workers and back."""
+        return Region, (self.x, self.y, self.width, self.height)
+
     def intersect(self, other: Region) -> Region:
         """The part both cover; its width or height is 0 where they do not meet."""
         x, y = max(self.x, other.x), max(self.y, other.y)

@@ -38,7 +38,7 @@ class Fault:
     victim: Part
     where: Place
     function: str
-    """`module:name` below wsiparse (or of pathlib), as the caller looks it up."""
+    """`module:name` below wsiparse (or of os), as the caller looks it up."""
     call: int = 1
     after: bool = False
 
@@ -50,7 +50,7 @@ class Fault:
 def set_trap(fault: Fault, folder: Path) -> None:
     """Replace the function in this process by one that kills at its n-th call; `folder` holds the process ids."""
     module_name, _, path = fault.function.partition(":")
-    owner: Any = importlib.import_module(module_name if module_name == "pathlib" else f"wsiparse.{module_name}")
+    owner: Any = importlib.import_module(module_name if module_name == "os" else f"wsiparse.{module_name}")
     *parents, name = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)

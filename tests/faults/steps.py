@@ -15,7 +15,7 @@ STEPS = {
     "runs.pipeline:predict_block": 8,
     "runs.judge:write_evidence": 8,
     "runs.pipeline:write_block": 8,
-    "pathlib:Path.replace": 20,  # every shard is renamed when it is whole
+    "os:replace": 40,  # every file is renamed when it is whole
     "runs.judge:write_tiles": 2,
     "runs.planning:create_labels": 3,
     "runs.squares:write_labels": 8,

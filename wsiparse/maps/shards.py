@@ -6,6 +6,7 @@ is there when the block is done and not before. The last two axes of every array
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -53,9 +54,15 @@ def create_array(path: Path, shape: tuple[int, ...], block: int, dtype: npt.DTyp
 
 
 def create_like(path: Path, source: Path, grid: Grid) -> None:
-    """Make an empty array over `grid` with the leading axes, shards and type of the array `source`."""
-    shards = open_shards(source)
-    create_array(path, (*shards.leading, grid.height, grid.width), shards.block, shards.dtype)
+    """Make an empty array over `grid` with the leading axes, shards and type of the array `source`.
+
+    Its metadata are those of the source but for the shape; a slide has a dozen such, and zarr takes its time for each.
+    """
+    metadata = json.loads((source / "zarr.json").read_bytes())
+    metadata["shape"][-2:] = grid.height, grid.width
+    remove(path)
+    with write_whole(path / "zarr.json", within=path.parent) as partial:
+        partial.write_text(json.dumps(metadata, indent=2))
 
 
 def write_shard(path: Path, region: Region, layers: Iterable[npt.NDArray[Any]]) -> None:

@@ -216,7 +216,10 @@ class _Cohort:
         if self.suspects and not (self.preparing or self.slides or self.finishing):
             self._submit_slide(self.suspects.pop())
         drawn_from = [slide for slide in self.slides if not slide.exhausted]
-        self._submit_blocks([*islice(_draw_blocks(drawn_from), max(self.limit - len(self.blocks), 0))])
+        # One for each worker at a time: their models begin before the scheduler has heard of all that follow.
+        drawn, workers = _draw_blocks(drawn_from), self.limit // self.window
+        while part := [*islice(drawn, max(min(self.limit - len(self.blocks), workers), 0))]:
+            self._submit_blocks(part)
         for source in drawn_from:
             self._judge_if_stored(source)
         while slide := next(filter(self._may_derive, self.slides), None):
@@ -253,8 +256,6 @@ class _Cohort:
 
     def _submit_blocks(self, drawn: Sequence[tuple[_Slide, BlockWork]]) -> None:
         """Three tasks a block, all blocks' at once: a scheduler takes a hundred in one message as fast as ten alone."""
-        if not drawn:
-            return
         slides, blocks = zip(*drawn, strict=True)
         takers = self.places.choose(len(blocks))
         loaded = self._submit_loading(blocks, takers)

@@ -111,8 +111,9 @@ class TilePlan:
     @property
     def shown_pixels(self) -> int:
         """Canvas pixels that its cores show, less what lies beyond the edge."""
-        canvas = self.tiling.grid.region
-        return sum(core.intersect(canvas).area for block in self.blocks for core in block.cores)
+        clipped = (block for block in self.blocks if block.region.area < self.tiling.block**2)
+        cores, canvas = (core for block in clipped for core in block.cores), self.tiling.grid.region
+        return self.tiles * self.tiling.core**2 - sum(core.area - core.intersect(canvas).area for core in cores)
 
     @property
     def digest(self) -> str:
