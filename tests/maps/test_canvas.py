@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from tests.maps.drawing import DIGEST, TARGETS, cut, draw_maps, draw_tiling, list_blocks, write_canvas
 from wsiparse.errors import OutputError, RunError
@@ -20,8 +21,10 @@ from wsiparse.maps.canvas import (
     create_store,
     list_canvases,
     open_canvas,
+    read_attributes,
     read_region,
     write_block,
+    write_group,
     written_blocks,
 )
 from wsiparse.maps.shards import choose_chunk
@@ -224,3 +227,22 @@ def test_neighbouring_blocks_written_from_several_processes_lose_nothing(canvas:
 def test_inner_chunks_divide_the_block(block: int, chunk: int) -> None:
     assert choose_chunk(block) == chunk
     assert block % chunk == 0
+
+
+def test_a_group_is_the_file_that_zarr_would_write(tmp_path: Path) -> None:
+    attributes = {"ome": {"version": "0.5", "omero": {"scale": 1 / 255, "empty": [], "name": "µ"}}, "other": None}
+    write_group(tmp_path / "ours", attributes)
+    zarr.create_group(store=str(tmp_path / "theirs"), attributes=attributes)
+    assert (tmp_path / "ours/zarr.json").read_bytes() == (tmp_path / "theirs/zarr.json").read_bytes()
+    write_group(tmp_path / "ours", {"other": [1, {}]})
+    zarr.open_group(store=str(tmp_path / "theirs"), mode="r+").update_attributes({"other": [1, {}]})
+    assert (tmp_path / "ours/zarr.json").read_bytes() == (tmp_path / "theirs/zarr.json").read_bytes()
+    assert read_attributes(tmp_path / "ours") == {**attributes, "other": [1, {}]}
+
+
+def test_what_is_no_group_is_refused_in_one_line(canvas: Canvas, tmp_path: Path) -> None:
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "zarr.json").write_text('{"attributes"')
+    for path in (tmp_path / "torn", tmp_path / "absent", canvas.level_path(0)):
+        with pytest.raises(OutputError, match="no readable Zarr group; expected a canvas of a run"):
+            read_attributes(path)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wsiparse.errors import DamagedError, OutputError
-from wsiparse.geometry import Region
-from wsiparse.maps.shards import create_array, open_shards, read_pixels, shard_file, write_shard
+from wsiparse.geometry import Grid, Region
+from wsiparse.maps.shards import create_array, create_like, open_shards, read_pixels, shard_file, write_shard
 
 SIDES = {"maps": (3, 1100, 900), "codes": (1100, 900)}
 BLOCK = 768
@@ -97,3 +97,12 @@ def test_an_array_made_anew_is_seen_as_it_is(tmp_path: Path) -> None:
     for shape in ((1100, 900), (3, 500, 400)):
         create_array(tmp_path / "array", shape, BLOCK, np.uint8)
         assert open_shards(tmp_path / "array").shape == shape
+
+
+@pytest.mark.parametrize("name", sorted(SIDES))
+def test_a_coarser_array_is_described_as_zarr_would(arrays: Path, tmp_path: Path, name: str) -> None:
+    coarse = Grid(450, 550, 1.0)
+    create_like(tmp_path / "ours", arrays / name, coarse)
+    dtype = zarr.open_array(store=str(arrays / name), mode="r").dtype
+    create_array(tmp_path / "theirs", (*SIDES[name][:-2], coarse.height, coarse.width), BLOCK, dtype)
+    assert (tmp_path / "ours/zarr.json").read_bytes() == (tmp_path / "theirs/zarr.json").read_bytes()
