@@ -90,6 +90,8 @@ def test_what_is_no_array_of_ours_is_refused_in_one_line(tmp_path: Path) -> None
             DamagedError, match=rf"{name}: .*; expected a Zarr array of a run, delete the slide's"
         ) as caught:
             read_pixels(tmp_path / name, Region(0, 0, 4, 4))
+        with pytest.raises(DamagedError, match=f"{name}: .*; expected a Zarr array of a run"):
+            create_like(tmp_path / "coarse", tmp_path / name, Grid(4, 4, 1.0))
         assert "\n" not in str(caught.value)
 
 

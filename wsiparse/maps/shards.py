@@ -58,11 +58,11 @@ def create_like(path: Path, source: Path, grid: Grid) -> None:
 
     Its metadata are those of the source but for the shape; a slide has a dozen such, and zarr takes its time for each.
     """
+    shape = *open_shards(source).leading, grid.height, grid.width
     metadata = json.loads((source / "zarr.json").read_bytes())
-    metadata["shape"][-2:] = grid.height, grid.width
     remove(path)
     with write_whole(path / "zarr.json", within=path.parent) as partial:
-        partial.write_text(json.dumps(metadata, indent=2))
+        partial.write_text(json.dumps({**metadata, "shape": shape}, indent=2))
 
 
 def write_shard(path: Path, region: Region, layers: Iterable[npt.NDArray[Any]]) -> None:
