@@ -102,5 +102,4 @@ def test_no_worker_of_a_cluster_is_given_more_blocks_than_its_window(make_slide:
         run = parse_run(list_slides([str(slide)]), tmp_path / "out", config, lambda *_: None)
     assert [run.state(row.id) for row in run.rows] == [State.DONE]
     # Left to Dask, whichever worker is a little less busy gets all blocks that are submitted at that moment.
-    assert len(blocks.most) == 4
-    assert max(blocks.most.values()) == config.window
+    assert set(blocks.most.values()) == {config.window}

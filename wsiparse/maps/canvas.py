@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.errors import OutputError, RunError
-from wsiparse.files import write_whole
 from wsiparse.geometry import Grid, Region
 from wsiparse.maps.metadata import VERSION, describe_image
 from wsiparse.maps.shards import (
@@ -26,6 +25,7 @@ from wsiparse.maps.shards import (
     find_shards,
     read_pixels,
     remove_partials,
+    write_metadata,
     write_shard,
 )
 from wsiparse.ontology import Target, parse_target
@@ -127,13 +127,10 @@ def written_blocks(canvas: Canvas) -> set[tuple[int, int]]:
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """Write the metadata of a group at `path`, in one put; arrays below it and other attributes stay.
 
-    The file is zarr's to the byte; zarr itself takes milliseconds for each of a slide's dozen.
+    Zarr itself takes milliseconds for each of a slide's dozen.
     """
-    file = path / "zarr.json"
-    kept = read_attributes(path) if file.exists() else {}
-    group = {"attributes": {**kept, **attributes}, "zarr_format": 3, "node_type": "group"}
-    with write_whole(file) as partial:
-        partial.write_text(json.dumps(group, indent=2))
+    kept = read_attributes(path) if (path / "zarr.json").exists() else {}
+    write_metadata(path, {"attributes": {**kept, **attributes}, "zarr_format": 3, "node_type": "group"})
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:

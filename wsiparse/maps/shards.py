@@ -61,8 +61,13 @@ def create_like(path: Path, source: Path, grid: Grid) -> None:
     shape = *open_shards(source).leading, grid.height, grid.width
     metadata = json.loads((source / "zarr.json").read_bytes())
     remove(path)
-    with write_whole(path / "zarr.json", within=path.parent) as partial:
-        partial.write_text(json.dumps({**metadata, "shape": shape}, indent=2))
+    write_metadata(path, {**metadata, "shape": shape})
+
+
+def write_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    """Write the zarr.json of an array or group at `path`, in one put and to the byte as zarr does."""
+    with write_whole(path / "zarr.json") as partial:
+        partial.write_text(json.dumps(metadata, indent=2))
 
 
 def write_shard(path: Path, region: Region, layers: Iterable[npt.NDArray[Any]]) -> None:

@@ -217,13 +217,18 @@ class _Cohort:
             self._submit_slide(self.suspects.pop())
         drawn_from = [slide for slide in self.slides if not slide.exhausted]
         # One for each worker at a time: their models begin before the scheduler has heard of all that follow.
-        drawn, workers = _draw_blocks(drawn_from), self.limit // self.window
-        while part := [*islice(drawn, max(min(self.limit - len(self.blocks), workers), 0))]:
+        drawn = _draw_blocks(drawn_from)
+        while part := [*islice(drawn, max(min(self.limit - len(self.blocks), self._workers), 0))]:
             self._submit_blocks(part)
         for source in drawn_from:
             self._judge_if_stored(source)
         while slide := next(filter(self._may_derive, self.slides), None):
             self._submit_square(slide)
+
+    @property
+    def _workers(self) -> int:
+        """Workers when they were last counted, 1 where there were none."""
+        return self.limit // self.window
 
     def _may_derive(self, slide: _Slide) -> bool:
         """Whether a square may be submitted.
@@ -231,14 +236,13 @@ class _Cohort:
         While blocks are to come it is one a worker, for these take memory as well; none where a single process has
         nothing but its processors, which blocks keep busy.
         """
-        workers = self.limit // self.window
-        early = workers if workers > 1 or self.accelerated else 0
+        early = self._workers if self._workers > 1 or self.accelerated else 0
         return slide.squares.open and len(self.squares) < (self.limit if slide.judgement else early)
 
     def _wants_slide(self) -> bool:
         """A few slides wait ready; more are taken up, one a worker at a time, where they are too small to fill it."""
         ahead, blocks = len(self.preparing) + len(self.slides), len(self.preparing) + len(self.blocks)
-        starved = blocks < self.limit and ahead < self.limit and len(self.preparing) < self.limit // self.window
+        starved = blocks < self.limit and ahead < self.limit and len(self.preparing) < self._workers
         return ahead <= SLIDES_AHEAD or starved
 
     def _count_workers(self) -> None:
